@@ -1,0 +1,236 @@
+"""Write the pages of docs/reference that follow from the code: `python docs/generate.py`."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sqlite3
+import sys
+import textwrap
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from cachewright import errors
+from cachewright.cli import commands
+from cachewright.cli.main import exit_code
+
+REFERENCE = Path(__file__).parent / "reference"
+NOTE = "<!-- Written by docs/generate.py; run `make docs` after a change. -->"
+
+
+def main() -> None:
+    for name, page in PAGES.items():
+        (REFERENCE / name).write_text(page(), encoding="utf-8")
+        sys.stderr.write(f"docs/reference/{name}\n")
+
+
+def cli_page() -> str:
+    return _page("Command line", [CLI_INTRODUCTION, *(_command(module) for module in commands.COMMANDS)])
+
+
+def _command(module: Any) -> str:
+    name = module.__name__.rpartition(".")[2]
+    function = getattr(module, name)
+    lines = [f"## cachewright {name}", "", _paragraphs(function), "", "```bash", module.EXAMPLE, "```"]
+    rows = [_parameter(parameter) for parameter in inspect.signature(function, eval_str=True).parameters.values()]
+    if rows:
+        lines += ["", "| | default | |", "|---|---|---|", *rows]
+    return "\n".join(lines)
+
+
+def _parameter(parameter: inspect.Parameter) -> str:
+    info = typing.get_args(parameter.annotation)[1]
+    name = _code(" ".join((*(info.param_decls or ()), info.metavar or "")).strip())
+    required = parameter.default is inspect.Parameter.empty
+    default = "required" if required else "" if parameter.default in (None, False) else _code(parameter.default)
+    bounds = f" At least {info.min}." if info.min is not None and info.max is None else ""
+    variable = f" Also from {_code(info.envvar)}." if info.envvar else ""
+    return f"| {name} | {default} | {_cell(info.help or '')}{bounds}{variable} |"
+
+
+def errors_page() -> str:
+    rows = ["| code | error | exit code | what it is |", "|---|---|---|---|"]
+    for kind in _kinds_of_errors(errors.CachewrightError):
+        rows.append(
+            f'| <a id="{kind.code.lower()}"></a>{_code(kind.code)} | {_code(kind.__name__)} | '
+            f"{exit_code(kind('shown'))} | {_cell(_first_paragraph(kind))} |"
+        )
+    return _page("Errors", [ERRORS_INTRODUCTION, "\n".join(rows)])
+
+
+def _kinds_of_errors(kind: type[errors.CachewrightError]) -> Iterator[type[errors.CachewrightError]]:
+    yield kind
+    for child in kind.__subclasses__():
+        if child.__module__ == errors.__name__:
+            yield from _kinds_of_errors(child)
+
+
+def specification_page() -> str:
+    from cachewright.spec.schema import json_schema
+
+    definitions = json_schema()["$defs"]
+    order = ["CachingSpecification", *sorted(set(definitions) - {"CachingSpecification"})]
+    return _page(
+        "Specification", [SPECIFICATION_INTRODUCTION, *(_section(name, definitions[name]) for name in order)]
+    )
+
+
+def _section(name: str, definition: Mapping[str, Any]) -> str:
+    lines = [f'<a id="{name.lower()}"></a>', f"## {name}", "", _cell(definition.get("description", ""))]
+    properties: Mapping[str, Any] = definition.get("properties", {})
+    if properties:
+        lines += ["", "| field | type | default | |", "|---|---|---|---|"]
+        lines += [_field(field, schema, definition.get("required", ())) for field, schema in properties.items()]
+    elif "enum" in definition:
+        lines += ["", f"One of {_alternatives(definition)}."]
+    return "\n".join(lines)
+
+
+def _field(name: str, schema: Mapping[str, Any], required: typing.Collection[str]) -> str:
+    default = "required" if name in required else _code(_yaml(schema.get("default", ""))) if "default" in schema else ""
+    mark = " *(extension)*" if schema.get("x-extension") else ""
+    return f"| {_code(name)}{mark} | {_type(schema)} | {default} | {_cell(schema.get('description', ''))} |"
+
+
+def _type(schema: Mapping[str, Any]) -> str:
+    if "$ref" in schema:
+        target = schema["$ref"].rpartition("/")[2]
+        return f"[{target}](#{target.lower()})"
+    for choice in ("anyOf", "oneOf", "allOf"):
+        if choice in schema:
+            return " or ".join(dict.fromkeys(_type(option) for option in schema[choice]))
+    if "enum" in schema or "const" in schema:
+        return _alternatives(schema)
+    match schema.get("type"):
+        case "array" if "items" in schema:
+            return f"list of {_type(schema['items'])}"
+        case "object" if isinstance(schema.get("additionalProperties"), Mapping):
+            return f"mapping to {_type(schema['additionalProperties'])}"
+        case "object":
+            return "mapping"
+        case str(kind):
+            return {"string": "text", "array": "list"}.get(kind, kind)
+    return "any"
+
+
+def _alternatives(schema: Mapping[str, Any]) -> str:
+    values = schema.get("enum", [schema.get("const")])
+    return " ".join(_code(_yaml(value)) for value in values)
+
+
+def _yaml(value: Any) -> str:
+    match value:
+        case None:
+            return "null"
+        case True | False:
+            return str(value).lower()
+        case {} | []:
+            return "{}" if isinstance(value, Mapping) else "[]"
+        case Mapping():
+            return "{…}"
+        case str():
+            return value or '""'
+    return str(value)
+
+
+def trace_page() -> str:
+    from cachewright.evidence.trace import TRACE_VERSION
+    from cachewright.evidence.tracefile import SCHEMA
+
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.executescript(SCHEMA)  # the page shows what SQLite accepts
+    parts = re.findall(r"CREATE TABLE (\w+) \((.*?)\n\)[^;]*;", SCHEMA, re.DOTALL)
+    introduction = TRACE_INTRODUCTION.format(version=TRACE_VERSION)
+    return _page("Trace", [introduction, *(_table(name, body) for name, body in parts)])
+
+
+def _table(name: str, body: str) -> str:
+    lines = [line.strip() for line in body.strip().splitlines()]
+    about = " ".join(line.removeprefix("-- ") for line in lines if line.startswith("--"))
+    rows = ["| column | |", "|---|---|"]
+    for line in lines:
+        if line.startswith(("--", "PRIMARY KEY", "UNIQUE")):
+            continue
+        column, _, comment = line.partition("--")
+        definition = column.strip().rstrip(",").split()
+        rows.append(f"| {_code(definition[0])} {' '.join(definition[1:]).lower()} | {_cell(comment.strip())} |")
+    return "\n".join([f"## {name}", *(["", about] if about else []), "", *rows])
+
+
+def checks_page() -> str:
+    from cachewright.checks.registry import CHECKS
+
+    rows = ["| code | severity | what it says |", "|---|---|---|"]
+    return _page("Checks", [CHECKS_INTRODUCTION, "\n".join(rows), *(_check(check) for check in CHECKS)])
+
+
+def _check(check: Any) -> str:
+    return f"## {check.code}\n\n{inspect.getdoc(check)}"
+
+
+def _page(title: str, parts: list[str]) -> str:
+    return "\n\n".join([f"# {title}", NOTE, *(part.strip() for part in parts)]) + "\n"
+
+
+def _paragraphs(documented: Any) -> str:
+    return inspect.getdoc(documented) or ""
+
+
+def _first_paragraph(documented: Any) -> str:
+    return (inspect.getdoc(documented) or "").partition("\n\n")[0]
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _code(text: Any) -> str:
+    shown = str(text).replace("|", "\\|")
+    return f"`{shown}`" if shown else ""
+
+
+CLI_INTRODUCTION = textwrap.dedent("""\
+    Data goes to stdout; progress, tables that accompany it and diagnostics go to stderr. `--json` writes a JSON
+    document on stdout instead of tables. Colours and moving lines appear on terminals only and respect `NO_COLOR`.
+
+    | exit code | |
+    |---|---|
+    | 0 | done |
+    | 1 | findings of severity error (with `--strict` also warnings), a difference, a requirement not reached |
+    | 2 | usage: an option, or a file given, is not what it should be |
+    | 3 | environment: an application, a port, a server or an installed package is missing |
+
+    `record`, `serve` and `verify` listen on `127.0.0.1:8000` unless told otherwise, write `ready http://host:port` on
+    stderr once they answer, and run until SIGINT (Ctrl-C) or SIGTERM. What follows `--` goes to uvicorn.
+    """)
+ERRORS_INTRODUCTION = textwrap.dedent("""\
+    Every error raised on purpose is a `cachewright.CachewrightError`. Its message says what is wrong and where, its `hint`
+    what to do; the code in brackets leads here. The last column but one is the exit code of a command that ends with it.
+    """)
+SPECIFICATION_INTRODUCTION = textwrap.dedent("""\
+    A specification is one YAML document with the root key `caching_specification`. All fields follow; those marked
+    *extension* are additions to the common schema. Keys that begin with `x-` are allowed everywhere, other unknown keys
+    are errors. `cachewright schema` writes the same as a JSON Schema.
+    """)
+TRACE_INTRODUCTION = textwrap.dedent("""\
+    A trace is one SQLite file (`application_id` 0x63777472, `user_version` {version}), readable by its owner alone. It holds no
+    bodies and no credentials; values of parameters, binds and columns are hashes with a key that is random for each
+    recording and is not kept. Times are nanoseconds of one monotonic clock.
+    """)
+CHECKS_INTRODUCTION = textwrap.dedent("""\
+    `cachewright check` prints `file:line:column CODE message` for each finding; `cachewright explain CODE` says more.
+    """)
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "cli.md": cli_page,
+    "errors.md": errors_page,
+    "specification.md": specification_page,
+    "trace.md": trace_page,
+    "checks.md": checks_page,
+}
+
+if __name__ == "__main__":
+    main()

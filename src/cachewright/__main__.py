@@ -1,0 +1,3 @@
+from cachewright.cli.main import run
+
+run()

@@ -1,0 +1,223 @@
+"""What each route depends on, as tag templates: row tags where the request shows which rows, else whole tables.
+
+Column sets are chosen for all routes together, since every writer must pin the values of every set of a table,
+or it changes `#bulk` and with it the entries of all of them. Costs are counted on the writes of the trace.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from cachewright.analysis.exchanges import Exchange
+from cachewright.analysis.sources import BoundSpot
+from cachewright.evidence.dependencies import EVERYTHING, UNKNOWN_TABLE, written_by
+from cachewright.evidence.trace import Trace
+from cachewright.spec.tags import Source, TagTemplate, bulk_tag, row_tag, table_tag
+
+Columns = tuple[str, ...]
+
+#: Columns of one row tag; more make tags finer than writes are.
+_WIDEST = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reader:
+    """A route as a reader of tables: its name, the answers a cache could hold, and their table occurrences."""
+
+    subject: str
+    exchanges: Sequence[Exchange]
+    spots: Sequence[BoundSpot]
+
+
+@dataclass(frozen=True, slots=True)
+class _Option:
+    """A row tag template, the chance that it meets a value drawn from its own requests, and its tags' shares."""
+
+    template: TagTemplate
+    shares: Mapping[str, float]
+    unbound: float
+
+    @property
+    def columns(self) -> Columns:
+        return tuple(column for column, _ in self.template.columns)
+
+    @property
+    def breadth(self) -> float:
+        return sum(share * share for share in self.shares.values()) + self.unbound
+
+
+@dataclass(frozen=True, slots=True)
+class _Writes:
+    """The committed writes to one table as a column set sees them: their number, which are bulk, tags of the rest."""
+
+    total: int
+    bulk: frozenset[int]
+    tags: Mapping[int, frozenset[str]]
+
+
+def depends_on(readers: Sequence[Reader], trace: Trace) -> dict[str, tuple[TagTemplate, ...]]:
+    """For each reader (by subject) the templates that cover all of its reads, sorted by table."""
+    found: dict[str, list[TagTemplate]] = {reader.subject: [] for reader in readers}
+    demands = _demands(readers, trace)
+    writes = _writes_of_sets(demands, trace)
+    for table in sorted(demands):
+        for subject, templates in _settled(table, demands[table], writes, trace).items():
+            found[subject].extend(templates)
+    return {subject: tuple(sorted(templates, key=str)) for subject, templates in found.items()}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Demand:
+    """What one reader needs of one table: for each occurrence the options that would cover it."""
+
+    subject: str
+    requests: int
+    spots: tuple[tuple[_Option, ...], ...]
+
+
+def _demands(readers: Iterable[Reader], trace: Trace) -> dict[str, list[_Demand]]:
+    demands: dict[str, list[_Demand]] = defaultdict(list)
+    for reader in readers:
+        by_table: dict[str, list[BoundSpot]] = defaultdict(list)
+        for spot in reader.spots:
+            if spot.spot.table != UNKNOWN_TABLE:
+                by_table[spot.spot.table].append(spot)
+        for table, spots in by_table.items():
+            made: dict[str, _Option] = {}
+            options = tuple(tuple(_options(spot, reader.exchanges, trace, made)) for spot in spots)
+            demands[table].append(_Demand(reader.subject, len(reader.exchanges), options))
+    return demands
+
+
+def _options(
+    spot: BoundSpot, exchanges: Sequence[Exchange], trace: Trace, made: dict[str, _Option]
+) -> Iterator[_Option]:
+    table = spot.spot.table
+    usable = sorted(column for column in spot.columns if (table, column) not in trace.schema.inexact_columns)
+    for size in range(1, _WIDEST + 1):
+        for columns in combinations(usable, size):
+            template = TagTemplate(table, tuple((column, Source(spot.columns[column][0])) for column in columns))
+            if str(template) not in made:
+                made[str(template)] = _option(template, exchanges)
+            yield made[str(template)]
+
+
+def _option(template: TagTemplate, exchanges: Sequence[Exchange]) -> _Option:
+    tags: Counter[str] = Counter()
+    for exchange in exchanges:
+        values = {column: exchange.loose.get(source.name or "") for column, source in template.columns}
+        known = {column: value for column, value in values.items() if value is not None}
+        if len(known) == len(values):
+            tags[row_tag(template.table, known)] += 1
+    total = max(1, len(exchanges))
+    return _Option(template, {tag: count / total for tag, count in tags.items()}, 1 - tags.total() / total)
+
+
+def _writes_of_sets(demands: Mapping[str, Sequence[_Demand]], trace: Trace) -> dict[tuple[str, Columns], _Writes]:
+    """The writes for every column set that is an option somewhere; each pass asks for one set of every table."""
+    wanted = {
+        table: sorted({option.columns for demand in found for spot in demand.spots for option in spot})
+        for table, found in demands.items()
+    }
+    writes: dict[tuple[str, Columns], _Writes] = {}
+    for layer in range(max(map(len, wanted.values()), default=0)):
+        sets = {table: frozenset({columns[layer]}) for table, columns in wanted.items() if layer < len(columns)}
+        committed = [(number, write.tags) for number, write in enumerate(written_by(trace, sets)) if write.committed]
+        for table, (columns,) in sets.items():
+            writes[table, columns] = _writes(table, committed)
+    return writes
+
+
+def _writes(table: str, committed: Iterable[tuple[int, frozenset[str]]]) -> _Writes:
+    bulk: set[int] = set()
+    rows: dict[int, frozenset[str]] = {}
+    for number, tags in committed:
+        if EVERYTHING in tags or bulk_tag(table) in tags:
+            bulk.add(number)
+        elif table_tag(table) in tags:
+            rows[number] = tags
+    return _Writes(len(bulk) + len(rows), frozenset(bulk), rows)
+
+
+def _settled(
+    table: str, demands: Sequence[_Demand], writes: Mapping[tuple[str, Columns], _Writes], trace: Trace
+) -> dict[str, tuple[TagTemplate, ...]]:
+    """The cheapest choice of column sets found by dropping one set after another from all that are possible."""
+    keys = trace.schema.primary_keys.get(table, ())
+    allowed = {option.columns for demand in demands for spot in demand.spots for option in spot}
+
+    def choose(sets: set[Columns]) -> dict[str, tuple[_Option, ...]]:
+        return {demand.subject: _cover(demand, sets, writes, table, keys) for demand in demands}
+
+    best = choose(allowed)
+    price = _price(table, demands, best, writes)
+    while True:
+        used = {option.columns for options in best.values() for option in options}
+        trials = [(used - {columns}, columns) for columns in sorted(used)]
+        priced = [
+            (_price(table, demands, chosen, writes), index, chosen)
+            for index, (sets, _) in enumerate(trials)
+            for chosen in [choose(sets)]
+        ]
+        cheapest = min(priced, key=lambda trial: trial[:2], default=None)
+        if cheapest is None or cheapest[0] >= price:
+            break
+        price, _, best = cheapest
+    return {
+        subject: tuple(option.template for option in options) or (TagTemplate(table),)
+        for subject, options in best.items()
+    }
+
+
+def _cover(
+    demand: _Demand,
+    sets: set[Columns],
+    writes: Mapping[tuple[str, Columns], _Writes],
+    table: str,
+    keys: Columns,
+) -> tuple[_Option, ...]:
+    """Options that cover every occurrence, the least free ones first; () where one has none: the whole table."""
+    spots = [[option for option in spot if option.columns in sets] for spot in demand.spots]
+    chosen: list[_Option] = []
+    for options in sorted(spots, key=len):
+        if not options:
+            return ()
+        if not any(option.template == taken.template for option in options for taken in chosen):
+            chosen.append(min(options, key=lambda option: _rank(option, writes[table, option.columns], keys)))
+    return tuple(chosen)
+
+
+def _rank(option: _Option, writes: _Writes, keys: Columns) -> tuple[float, bool, float, int, str]:
+    cost = _cost(option, list(writes.tags.values()), len(writes.bulk))
+    whole_key = bool(keys) and set(keys) == set(option.columns)
+    return (round(cost, 6), not whole_key, round(option.breadth, 6), len(option.columns), str(option.template))
+
+
+def _cost(option: _Option, rows: Sequence[frozenset[str]], bulk: int) -> float:
+    """How many of the writes an entry with this template does not survive, on average."""
+    met = sum(option.shares.get(tag, 0.0) for tags in rows for tag in tags)
+    return bulk + met + option.unbound * len(rows)
+
+
+def _price(
+    table: str,
+    demands: Iterable[_Demand],
+    chosen: Mapping[str, Sequence[_Option]],
+    writes: Mapping[tuple[str, Columns], _Writes],
+) -> float:
+    """The invalidations that all readers of `table` suffer; a write that cannot pin one of the sets hits all."""
+    used = {option.columns for options in chosen.values() for option in options}
+    bulk = frozenset[int]().union(*(writes[table, columns].bulk for columns in used))
+    total = max((seen.total for (name, _), seen in writes.items() if name == table), default=0)
+    price = 0.0
+    for demand in demands:
+        options = chosen[demand.subject]
+        if not options:
+            price += demand.requests * total
+        for option in options:
+            rows = [tags for number, tags in writes[table, option.columns].tags.items() if number not in bulk]
+            price += demand.requests * _cost(option, rows, len(bulk))
+    return price

@@ -1,0 +1,111 @@
+"""An application with eyes: a context around every request, and a door at every route."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Protocol
+
+from cachewright.capture.appimport import root_of
+from cachewright.capture.context import CURRENT, Clock, RequestContext
+from cachewright.capture.reads import WatchedScope, watch_reads
+from cachewright.capture.routes import Route, walk
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Scope = MutableMapping[str, Any]
+ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+class RequestObserver(Protocol):
+    """What watches requests: a recorder, or the cache itself."""
+
+    async def enter(self, context: RequestContext, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """The router chose `context.route`; run `app`, or answer in its place."""
+
+    async def answering(self, context: RequestContext) -> None:
+        """Status and headers are known and about to leave."""
+
+    def finished(self, context: RequestContext) -> None:
+        """The application returned; the response is out."""
+
+
+class Watched:
+    """An ASGI application around a Starlette or FastAPI one (`root`, where it is wrapped in others).
+
+    Routes get their doors when the first scope arrives, after the application has registered them all.
+    """
+
+    def __init__(self, app: Any, observer: RequestObserver, *, clock: Clock, root: Any | None = None) -> None:
+        self._app = app
+        self._root = root_of(app) if root is None else root
+        self._observer = observer
+        self._clock = clock
+        self.routes: tuple[Route, ...] = ()
+        self._stop_reads: Callable[[], None] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._stop_reads is None:
+            self._open()
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        await self._watch(scope, receive, send)
+
+    def close(self) -> None:
+        """Stop watching what requests read."""
+        if self._stop_reads is not None:
+            self._stop_reads()
+            self._stop_reads = None
+
+    def _open(self) -> None:
+        self._stop_reads = watch_reads()
+        self.routes = tuple(walk(self._root))
+        for route in self.routes:
+            route.holder.app = _Door(route.holder.app, route, self._observer, self._clock)
+
+    async def _watch(self, scope: Scope, receive: Receive, send: Send) -> None:
+        clock = self._clock
+        watched = WatchedScope(scope)
+        context = RequestContext(started=clock(), scope=scope)
+        token = CURRENT.set(context)
+
+        async def note(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                context.status = message["status"]
+                context.response_headers = list(message.get("headers", ()))
+                await self._observer.answering(context)
+            elif message["type"] == "http.response.body":
+                context.size += len(message.get("body", b""))
+            await send(message)
+            if message["type"] == "http.response.body" and not message.get("more_body", False):
+                context.answered = clock()
+
+        try:
+            await self._app(watched, receive, note)
+        finally:
+            context.returned = clock()
+            CURRENT.reset(token)
+            self._observer.finished(context)
+
+
+class _Door:
+    """What stands in for a route's own application."""
+
+    __slots__ = ("_app", "_clock", "_observer", "_route")
+
+    def __init__(self, app: ASGIApp, route: Route, observer: RequestObserver, clock: Clock) -> None:
+        self._app = app
+        self._route = route
+        self._observer = observer
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        context = CURRENT.get()
+        if context is None or scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        context.route = self._route
+        context.path_params = dict(scope.get("path_params", {}))
+        context.entered = self._clock()
+        await self._observer.enter(context, self._app, scope, receive, send)

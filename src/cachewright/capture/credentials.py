@@ -1,0 +1,146 @@
+"""Who a request claims to be: the carriers of credentials, and the claims of a token nobody has verified yet.
+
+Unverified claims may predict; they never authorise anything.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Collection, Iterable, Mapping
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+from urllib.parse import parse_qsl
+
+from cachewright.spec.identity import TOKEN_CLAIMS, is_carrier
+
+Scalar = str | int | float | bool | None
+
+_LONGEST_TOKEN = 8192
+
+
+def header_of(scope: Mapping[str, Any], name: str) -> str | None:
+    """A request header, several of one name joined as RFC 9110 §5.2 allows; None where it is absent."""
+    wanted = name.lower().encode("latin-1")
+    found = [value for key, value in scope["headers"] if key == wanted]
+    return b", ".join(found).decode("latin-1") if found else None
+
+
+def cookies_of(scope: Mapping[str, Any]) -> dict[str, str]:
+    """The request's cookies; broken ones are left out."""
+    text = header_of(scope, "cookie")
+    if not text:
+        return {}
+    cookies: dict[str, str] = {}
+    for piece in text.split(";"):
+        name, equals, value = piece.partition("=")
+        if equals:
+            cookies[name.strip()] = _unquoted(value.strip())
+    return cookies
+
+
+def _unquoted(value: str) -> str:
+    if not value.startswith('"'):
+        return value
+    try:
+        parsed: SimpleCookie = SimpleCookie(f"x={value}")
+    except CookieError:
+        return value
+    return parsed["x"].value if "x" in parsed else value
+
+
+def query_of(scope: Mapping[str, Any], name: str) -> str | list[str] | None:
+    """A raw query parameter: its text, all its texts where it came several times, None where it is absent."""
+    pairs = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
+    found = [value for key, value in pairs if key == name]
+    return found[0] if len(found) == 1 else found or None
+
+
+def credential_of(scope: Mapping[str, Any], declared: Collection[str] = ()) -> bytes | None:
+    """Everything in a request that may say who sent it, as bytes to hash; None where there is nothing.
+
+    `Authorization`, all cookies, headers and query keys whose names look like credentials, and what the route's
+    security schemes read (`declared`, as `header:x-key`).
+    """
+    parts: list[bytes] = []
+    for key, value in scope["headers"]:
+        name = key.decode("latin-1")
+        if name in ("authorization", "cookie") or f"header:{name}" in declared or is_carrier(name):
+            parts += (b"h", key, value)
+    query = scope.get("query_string", b"")
+    if query:
+        for name, text in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+            if f"query:{name}" in declared or is_carrier(name):
+                parts += (b"q", name.encode(), text.encode("utf-8", "surrogatepass"))
+    if not parts:
+        return None
+    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+
+
+def claims_of(scope: Mapping[str, Any]) -> dict[str, Scalar]:
+    """The claims of the JSON Web Token in `Authorization: Bearer` or else in a cookie, unverified.
+
+    Lists and objects (roles, scopes) come as their JSON text.
+    """
+    return token_of(scope)[1]
+
+
+def token_of(scope: Mapping[str, Any]) -> tuple[str | None, dict[str, Scalar]]:
+    """The carrier of the request's JSON Web Token (`header:authorization`, `cookie:NAME`) and its claims."""
+    authorization = header_of(scope, "authorization") or ""
+    kind, _, token = authorization.partition(" ")
+    if kind.lower() == "bearer":
+        claims = _payload(token.strip())
+        return ("header:authorization", claims) if claims else (None, {})
+    for name, value in cookies_of(scope).items():
+        claims = _payload(value.removeprefix("Bearer ").strip())
+        if claims:
+            return f"cookie:{name}", claims
+    return None, {}
+
+
+def _payload(token: str) -> dict[str, Scalar]:
+    pieces = token.split(".")
+    if len(pieces) != 3 or len(token) > _LONGEST_TOKEN:
+        return {}
+    try:
+        text = base64.urlsafe_b64decode(pieces[1] + "=" * (-len(pieces[1]) % 4))
+        claims = json.loads(text)
+    except (binascii.Error, ValueError, RecursionError):
+        return {}
+    if not isinstance(claims, dict):
+        return {}
+    return {
+        name: json.dumps(value, sort_keys=True) if isinstance(value, (list, dict)) else value
+        for name, value in claims.items()
+    }
+
+
+def claims_expire(claims: Mapping[str, Scalar]) -> float | None:
+    """The token's `exp` in seconds since the epoch, None where it has none."""
+    expires = claims.get("exp")
+    return float(expires) if isinstance(expires, (int, float)) and not isinstance(expires, bool) else None
+
+
+def bearer_claims(claims: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """The claims that say something of the bearer: two tokens of one user that differ here are not equal."""
+    return {name: value for name, value in claims.items() if name not in TOKEN_CLAIMS}
+
+
+def request_values(scope: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Values of a request by the names of key patterns, other than declared parameters: headers, cookies,
+    undeclared query parameters, the host."""
+    values: dict[str, Any] = {}
+    for name in names:
+        where, _, rest = name.partition(".")
+        match where:
+            case "header":
+                values[name] = header_of(scope, rest)
+            case "cookie":
+                values[name] = cookies_of(scope).get(rest)
+            case "query":
+                values[name] = query_of(scope, rest)
+            case "host":
+                values[name] = header_of(scope, "host")
+    return values

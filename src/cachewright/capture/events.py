@@ -1,0 +1,90 @@
+"""What the eyes report: statements, images of written rows, ends of transactions. All times are monotonic ns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from cachewright.capture.context import RequestContext
+
+Action = Literal["insert", "update", "delete"]
+
+
+class Unknown:
+    """The one value `UNKNOWN`: a column of a written row whose value nobody saw."""
+
+    def __repr__(self) -> str:
+        return "UNKNOWN"
+
+
+UNKNOWN = Unknown()
+
+
+@dataclass(slots=True)
+class Transaction:
+    """A database transaction as its connection saw it.
+
+    `written` (tags) and the tables that a flush wrote, or gave images of, are for the sink that turns writes into
+    tags; they live here because a transaction may outlive the request, the thread and the session that opened
+    it. `id` 0 is autocommit.
+    """
+
+    id: int
+    began: int
+    written: set[str] = field(default_factory=set)
+    unit_of_work_tables: set[str] = field(default_factory=set)
+    imaged_tables: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One execution on a cursor, as the driver was given it.
+
+    `parameters` is the driver's own form (mapping or sequence; a list of these where `many`). `unit_of_work`
+    marks SQL that a flush emitted for mapped objects: its rows are reported as images.
+    """
+
+    sql: str
+    parameters: Any
+    many: bool
+    dialect: str
+    paramstyle: str
+    started: int
+    ended: int
+    rows: int
+    unit_of_work: bool
+    failed: bool
+    autocommit: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RowImage:
+    """One row a flush wrote: values by lower-case column name after the column's bind processing.
+
+    A value nobody saw is `UNKNOWN`; `old` is None for an insert, `new` for a delete.
+    """
+
+    table: str
+    action: Action
+    old: Mapping[str, Any] | None
+    new: Mapping[str, Any] | None
+    changed: frozenset[str]
+
+
+class SqlSink(Protocol):
+    """What a part that listens to the database is told, always in the thread that runs the SQL."""
+
+    def executed(self, statement: Statement, transaction: Transaction, context: RequestContext | None) -> None:
+        """A statement ran (or failed)."""
+
+    def flushed(self, images: Sequence[RowImage], transaction: Transaction, context: RequestContext | None) -> None:
+        """A unit of work was written, not yet committed."""
+
+    def ended(
+        self, transaction: Transaction, *, committed: bool, started: int, ended: int, context: RequestContext | None
+    ) -> None:
+        """The driver's own commit or rollback returned (for autocommit: the statement did)."""
+
+    def escaped(self, context: RequestContext | None) -> None:
+        """A raw driver connection was handed out: what it reads and writes cannot be seen."""

@@ -1,0 +1,66 @@
+"""The tables that the application's mapped classes declare."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Column, MetaData, Table
+from sqlalchemy.orm import mapperlib
+
+from cachewright.sql.rows import Reference
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """Columns and primary keys by table, foreign keys, and the columns whose equality is not that of bytes."""
+
+    columns: dict[str, tuple[str, ...]]
+    primary_keys: dict[str, tuple[str, ...]]
+    references: tuple[Reference, ...]
+    inexact: frozenset[tuple[str, str]]
+
+
+def declared_tables() -> Tables:
+    """What all mapped classes of the process declare, names in lower case."""
+    tables = {table.fullname.lower(): table for metadata in _all_metadata() for table in metadata.tables.values()}
+    return Tables(
+        columns={name: tuple(column.name.lower() for column in table.columns) for name, table in tables.items()},
+        primary_keys={name: tuple(column.name.lower() for column in table.primary_key) for name, table in tables.items()},
+        references=tuple(reference for name, table in tables.items() for reference in _references(name, table)),
+        inexact=frozenset(
+            (name, column.name.lower())
+            for name, table in tables.items()
+            for column in table.columns
+            if _is_inexact(column)
+        ),
+    )
+
+
+def _all_metadata() -> list[MetaData]:
+    found: dict[int, MetaData] = {}
+    for registry in mapperlib._all_registries():  # noqa: SLF001 - the list of all registries has no public name
+        found[id(registry.metadata)] = registry.metadata
+        for mapper in registry.mappers:
+            for table in mapper.tables:
+                if isinstance(table, Table):
+                    found[id(table.metadata)] = table.metadata
+    return list(found.values())
+
+
+def _references(name: str, table: Table) -> list[Reference]:
+    return [
+        Reference(
+            table=name,
+            columns=tuple(column.name.lower() for column in key.columns),
+            target=key.elements[0].target_fullname.rpartition(".")[0].lower(),
+            target_columns=tuple(element.target_fullname.rpartition(".")[2].lower() for element in key.elements),
+            on_delete=(key.ondelete or "").upper(),
+        )
+        for key in table.foreign_key_constraints
+    ]
+
+
+def _is_inexact(column: Column[object]) -> bool:
+    """Whether two texts that differ in bytes beyond case and padding may be equal in this column."""
+    collation = getattr(column.type, "collation", None)
+    return collation is not None and collation.upper() not in ("BINARY", "NOCASE", "RTRIM", "C", "POSIX", "UCS_BASIC")

@@ -1,0 +1,76 @@
+"""Where words go: data to stdout, everything else to stderr, plainly where nobody looks at a screen."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+#: Tables written into a pipe or a file are not squeezed into the width of an imagined screen.
+WIDTH_WITHOUT_SCREEN = 160
+
+
+def console(stream: TextIO) -> Console:
+    """A console on `stream`; NO_COLOR, dumb terminals and pipes get plain text."""
+    from rich.console import Console
+
+    width = None if stream.isatty() else WIDTH_WITHOUT_SCREEN
+    return Console(file=stream, highlight=False, width=width, emoji=False)
+
+
+def say(*items: RenderableType) -> None:
+    """Write texts (taken as they are, without markup) or tables on stderr: what accompanies the work."""
+    _print(sys.stderr, items)
+
+
+def show(*items: RenderableType) -> None:
+    """Write texts or tables on stdout: what the work was for."""
+    _print(sys.stdout, items)
+
+
+def _print(stream: TextIO, items: tuple[RenderableType, ...]) -> None:
+    shown = console(stream)
+    for item in items:
+        shown.print(item, markup=False, soft_wrap=isinstance(item, str))
+
+
+def write_json(value: Any) -> None:
+    """Write a JSON document on stdout."""
+    sys.stdout.write(f"{to_json(value)}\n")
+    sys.stdout.flush()
+
+
+def to_json(value: Any) -> str:
+    """JSON as all commands and files of ours write it."""
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file, making the directory it stands in."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text if text.endswith("\n") else f"{text}\n", encoding="utf-8")
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Show on a terminal that something takes its time; a pipe sees nothing of it."""
+    errors = console(sys.stderr)
+    if not errors.is_terminal:
+        yield
+        return
+    with errors.status(what):
+        yield
+
+
+def count(number: int, noun: str) -> str:
+    """`1 route`, `2,000 routes`, `2 queries`."""
+    if number == 1:
+        return f"1 {noun}"
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number:,} {plural}"

@@ -1,0 +1,68 @@
+"""`cachewright serve`: the same application, with the specification applied."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cachewright.cli.options import App, Factory, Host, Port, Redis, ServerArguments, SpecOption
+
+EXAMPLE = "cachewright serve app.main:app --spec caching.yaml --redis redis://localhost:6379 --workers 2"
+
+
+def serve(
+    app: App,
+    spec: SpecOption,
+    redis: Redis = None,
+    workers: Annotated[int, typer.Option("--workers", help="Worker processes.", min=1)] = 1,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    factory: Factory = False,
+    server_arguments: ServerArguments = None,
+) -> None:
+    """Serve APP with the specification applied, without a change to its code, until SIGINT or SIGTERM.
+
+    Without a Redis (or while it does not answer) the application runs all the same: one worker keeps entries
+    in its own memory; several run uncached, but for what may be stale, and say so. CACHEWRIGHT_MODE=off turns the
+    cache off.
+    """
+    from cachewright.cli.output import say
+    from cachewright.cli.redis_url import shown, why_unreachable
+    from cachewright.cli.serving import listen, serve_here
+    from cachewright.cli.uvicorn_options import scheme_of, uvicorn_options
+    from cachewright.cli.workers import serve_workers
+    from cachewright.spec.document import load_spec
+
+    options = uvicorn_options(server_arguments)
+    for note in load_spec(spec).normalised:
+        say(f"{spec}: {note}")
+    if redis and (reason := why_unreachable(redis)):
+        say(f"warning: {shown(redis)} does not answer ({reason}); serving without it until it does")
+    listening = listen(host, port, scheme=scheme_of(options))
+    environment = environment_of(app, spec, redis=redis, workers=workers, factory=factory)
+    if workers > 1:
+        serve_workers(workers, listening, environment, options)
+        return
+    from cachewright.integrations.served import build_app
+
+    os.environ.update(environment)
+    serve_here(build_app(), listening, options)
+
+
+def environment_of(app: str, spec: Path, *, redis: str | None, workers: int, factory: bool) -> dict[str, str]:
+    """The variables by which worker processes learn what to serve."""
+    environment = {
+        "CACHEWRIGHT_APP": app,
+        "CACHEWRIGHT_SPEC": str(spec.absolute()),
+        "CACHEWRIGHT_WORKERS": str(workers),
+        "CACHEWRIGHT_SECRET": os.environ.get("CACHEWRIGHT_SECRET") or secrets.token_hex(32),
+    }
+    if factory:
+        environment["CACHEWRIGHT_FACTORY"] = "1"
+    if redis:
+        environment["CACHEWRIGHT_REDIS_URL"] = redis
+    return environment

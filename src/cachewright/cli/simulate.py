@@ -1,0 +1,48 @@
+"""`cachewright simulate`: what a specification would have done to the recorded traffic."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cachewright.cli.options import AsJson, Spec
+
+EXAMPLE = 'cachewright simulate caching.yaml --trace traffic.trace --require "wrong_answers=0,hit_rate>0.6"'
+
+
+def simulate(
+    spec: Spec,
+    trace: Annotated[
+        Path, typer.Option("--trace", help="The recorded traffic.", metavar="FILE", show_default=False)
+    ],
+    require: Annotated[
+        str | None,
+        typer.Option("--require", help="Exit with 1 unless the forecast reaches this.", metavar="FIGURE=NUMBER,…"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Replay a recording against SPEC: hit rates, times, database work, and every answer that would be wrong."""
+    from cachewright.cli.output import say, show, working, write_json
+    from cachewright.cli.requirements import check_names, figures_of, requirements_of
+    from cachewright.cli.tables import forecast
+    from cachewright.evidence.tracefile import read_trace
+    from cachewright.simulator.replay import simulate as replay
+    from cachewright.spec.document import load_spec
+
+    wanted = requirements_of(require or "")
+    document = load_spec(spec)
+    with working("Replaying …"):
+        outcome = replay(read_trace(trace), document).to_json()
+    figures = figures_of(outcome)
+    check_names(wanted, figures)
+    if as_json:
+        write_json(outcome)
+    else:
+        show(forecast(outcome))
+    missed = [str(requirement) for requirement in wanted if not requirement.is_met(figures)]
+    for term in missed:
+        say(f"not reached: {term}")
+    if missed:
+        raise typer.Exit(1)

@@ -1,0 +1,85 @@
+"""Figures as tables for a screen; an unknown is a dash, never a zero."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+UNKNOWN = "–"
+
+
+def table(title: str, *columns: str, right: Iterable[str] = ()) -> Table:
+    """An empty table; the columns named in `right` hold numbers."""
+    made = Table(
+        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False
+    )
+    aligned = set(right)
+    for name in columns:
+        made.add_column(
+            name, justify="right" if name in aligned else "left", no_wrap=name in aligned, overflow="fold"
+        )
+    return made
+
+
+def texts(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """A table of texts, taken as they are."""
+    made = table(title, *columns)
+    for row in rows:
+        made.add_row(*(Text(cell) for cell in row))
+    return made
+
+
+def percent(share: float | None) -> str:
+    """A share from 0 to 1 as a percentage."""
+    return UNKNOWN if share is None else f"{share * 100:.1f} %"
+
+
+def milliseconds(value: float | None) -> str:
+    """A duration in ms, with as many digits as one reads."""
+    if value is None:
+        return UNKNOWN
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def pair(before: str, after: str) -> str:
+    """`12.3 → 0.9`."""
+    return f"{before} → {after}"
+
+
+def forecast(document: Mapping[str, Any]) -> Table:
+    """The routes of a forecast: what was looked up and hit, what it saved, what would have been wrong."""
+    numbers = ("requests", "hit rate", "p50 ms", "p95 ms", "queries", "wrong")
+    made = table("Forecast", "route", *numbers, right=numbers)
+    for route in document["routes"]:
+        made.add_row(
+            Text(route["route"]),
+            f"{route['requests']:,}",
+            percent(route["hit_rate_predicted"]) if route["cached"] else UNKNOWN,
+            pair(milliseconds(route["p50_before_ms"]), milliseconds(route["p50_after_ms"])),
+            pair(milliseconds(route["p95_before_ms"]), milliseconds(route["p95_after_ms"])),
+            pair(f"{route['queries_before']:,}", f"{route['queries_after']:,}"),
+            str(route["wrong_answers"]) if route["cached"] else UNKNOWN,
+        )
+    return made
+
+
+def measured(document: Mapping[str, Any]) -> Table:
+    """The figures of a whole job: each route predicted and measured, before and after."""
+    numbers = ("requests", "predicted", "measured", "mean ms", "p50 ms", "p95 ms")
+    made = table("Routes: hit rate predicted and measured, times before → after", "route", *numbers, right=numbers)
+    for route in document["routes"]:
+        made.add_row(
+            Text(route["route"]),
+            f"{route['requests']:,}",
+            percent(route["hit_rate_predicted"]),
+            percent(route["hit_rate_measured"]),
+            *(
+                pair(milliseconds(route[f"{name}_before_ms"]), milliseconds(route[f"{name}_after_ms"]))
+                for name in ("mean", "p50", "p95")
+            ),
+        )
+    return made

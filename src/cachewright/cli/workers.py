@@ -1,0 +1,138 @@
+"""Several worker processes on one socket: started, told ready, replaced when they die, ended together."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from threading import Event
+from typing import Any
+
+from cachewright.cli.output import say
+from cachewright.cli.serving import Listening, announce, stop_signals
+from cachewright.errors import ApplicationError
+
+POLL_SECONDS = 0.05
+BACKOFF_SECONDS = 1.0
+STOP_SECONDS = 15.0
+
+
+@dataclass(slots=True)
+class Worker:
+    """A child process; it writes a byte to `ready` once it serves, and ends when `lifeline` is closed."""
+
+    process: subprocess.Popen[bytes]
+    ready: int
+    lifeline: int
+    is_ready: bool = False
+
+    def look(self) -> None:
+        """Notice that it became ready."""
+        if not self.is_ready:
+            try:
+                self.is_ready = bool(os.read(self.ready, 1))
+            except BlockingIOError:
+                return
+
+    def close(self) -> None:
+        """Let go of the pipes."""
+        os.close(self.ready)
+        os.close(self.lifeline)
+
+
+def serve_workers(
+    number: int, listening: Listening, environment: Mapping[str, str], options: Mapping[str, Any]
+) -> None:
+    """Serve with `number` processes until SIGINT or SIGTERM, then return once they have ended.
+
+    The first starts alone, so that an application that cannot start says so once. Raises `ApplicationError` when
+    a worker ends before it was ever ready; one that dies later is replaced.
+    """
+    listening.socket.listen(int(options.get("backlog", 2048)))
+    crew = _Crew(listening, environment, options)
+    with stop_signals() as stop:
+        try:
+            crew.hire(1)
+            if crew.wait_until_ready(stop):
+                crew.hire(number - 1)
+                if crew.wait_until_ready(stop):
+                    announce(listening.url)
+                    crew.keep(stop)
+        finally:
+            crew.dismiss()
+
+
+class _Crew:
+    def __init__(self, listening: Listening, environment: Mapping[str, str], options: Mapping[str, Any]) -> None:
+        self._socket = listening.socket
+        self._environment = {**os.environ, **environment}
+        self._options = json.dumps(options)
+        self._workers: list[Worker] = []
+
+    def hire(self, number: int) -> None:
+        self._workers.extend(self._start() for _ in range(number))
+
+    def wait_until_ready(self, stop: Event) -> bool:
+        """Whether all are ready; False when asked to stop first."""
+        while not stop.wait(POLL_SECONDS):
+            for worker in self._workers:
+                worker.look()
+                if not worker.is_ready and worker.process.poll() is not None:
+                    raise ApplicationError(
+                        f"a worker process ended with code {worker.process.returncode} before it was ready",
+                        hint="What it said stands above. Does the application start with --workers 1?",
+                    )
+            if all(worker.is_ready for worker in self._workers):
+                return True
+        return False
+
+    def keep(self, stop: Event) -> None:
+        """Replace workers that die, until asked to stop."""
+        while not stop.wait(POLL_SECONDS):
+            for position, worker in enumerate(self._workers):
+                worker.look()
+                if worker.process.poll() is not None:
+                    self._replace(position, worker, stop)
+
+    def _replace(self, position: int, worker: Worker, stop: Event) -> None:
+        say(f"a worker process ended with code {worker.process.returncode}; starting another")
+        if not worker.is_ready:
+            stop.wait(BACKOFF_SECONDS)
+        worker.close()
+        self._workers[position] = self._start()
+
+    def dismiss(self) -> None:
+        """End all: SIGTERM, and after a while SIGKILL."""
+        for worker in self._workers:
+            worker.process.terminate()
+        deadline = time.monotonic() + STOP_SECONDS
+        killed = 0
+        for worker in self._workers:
+            try:
+                worker.process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                worker.process.kill()
+                worker.process.wait()
+                killed += 1
+            worker.close()
+        if killed:
+            say(f"{killed} of {len(self._workers)} workers did not end within {STOP_SECONDS:.0f} s and were killed")
+        self._workers.clear()
+
+    def _start(self) -> Worker:
+        ready, says_ready = os.pipe()
+        holds, lifeline = os.pipe()
+        os.set_blocking(ready, False)
+        files = (self._socket.fileno(), says_ready, holds)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cachewright.cli.worker", *map(str, files), self._options],
+            env=self._environment,
+            pass_fds=files,
+        )
+        os.close(says_ready)
+        os.close(holds)
+        return Worker(process, ready, lifeline)

@@ -1,0 +1,74 @@
+"""A response held back until it is whole, so that it can be filled before its last byte leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from cachewright.capture.asgi import Message, Send
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+class Answer(msgspec.Struct, frozen=True, array_like=True):
+    """A whole response, as the route itself gave it."""
+
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+
+    def header(self, name: bytes) -> bytes | None:
+        """The first header of this (lower-case) name."""
+        return next((value for key, value in self.headers if key.lower() == name), None)
+
+    def cache_control(self) -> frozenset[str]:
+        """The names of its `Cache-Control` directives, lower case (RFC 9111 §5.2)."""
+        text = b",".join(value for key, value in self.headers if key.lower() == b"cache-control").decode("latin-1")
+        return frozenset(part.partition("=")[0].strip().lower() for part in text.split(",") if part.strip())
+
+    def pack(self) -> bytes:
+        """Its bytes as the payload of an entry."""
+        return _encoder.encode(self)
+
+    @classmethod
+    def unpack(cls, payload: bytes) -> Answer:
+        """The answer of an entry's payload. Raises `msgspec.DecodeError`."""
+        return _decoder.decode(payload)
+
+    async def send(self, send: Send) -> None:
+        """Send it: two messages."""
+        await send({"type": "http.response.start", "status": self.status, "headers": list(self.headers)})
+        await send({"type": "http.response.body", "body": self.body})
+
+
+_decoder = msgspec.msgpack.Decoder(Answer)
+
+
+@dataclass(slots=True)
+class HeldBack:
+    """A `send` that calls `whole` with the response before passing on its last message.
+
+    A response in several messages is a stream: it is passed on as it comes, and `whole` is never called.
+    """
+
+    _send: Send
+    _whole: Callable[[Answer], Awaitable[None]]
+    streamed: bool = False
+    _start: Message | None = None
+
+    async def __call__(self, message: Message) -> None:
+        kind = message["type"]
+        if kind == "http.response.start" and not self.streamed:
+            self._start = message
+            return
+        start, self._start = self._start, None
+        if start is not None:
+            if kind == "http.response.body" and not message.get("more_body", False):
+                headers = tuple((bytes(key), bytes(value)) for key, value in start.get("headers", ()))
+                await self._whole(Answer(start["status"], headers, bytes(message.get("body", b""))))
+            else:
+                self.streamed = True
+            await self._send(start)
+        await self._send(message)

@@ -1,0 +1,132 @@
+"""From an HTTP request to a lookup: its values, who sent it, its key and the tags predicted for it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cachewright.capture.context import RequestContext
+from cachewright.capture.credentials import (
+    Scalar,
+    bearer_claims,
+    claims_expire,
+    credential_of,
+    header_of,
+    request_values,
+    token_of,
+)
+from cachewright.spec.identity import covered
+from cachewright.spec.keys import ANONYMOUS, UnboundFieldError, escape
+from cachewright.spec.semantics import Bypass, Reason, Scope
+from cachewright.spec.target import Plan, Target
+
+_PRIVATE = (Scope.USER, Scope.TENANT)
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """A request as the cache sees it.
+
+    `key` is the logical key, with the host in front unless the service has one host; `credential` the keyed
+    hash of whatever says who sent it; `variant` the digest of what else the token says of its bearer;
+    `expires_in` the seconds until the token ends.
+    """
+
+    target: Target
+    key: str
+    tags: tuple[str, ...]
+    credential: str | None
+    variant: bytes | None
+    expires_in: float | None
+    carrier: str | None
+
+    @property
+    def needs_acceptance(self) -> bool:
+        """Whether the application must have accepted this credential for this key before."""
+        return self.target.scope in _PRIVATE
+
+
+class Binder:
+    """Binds requests to the targets of a plan. `secret` keys all hashes; it is one per fleet."""
+
+    def __init__(self, plan: Plan, secret: bytes) -> None:
+        self._plan = plan
+        self._secret = secret
+        self._names = {target.name: _extra_names(plan, target) for target in plan.targets.values()}
+
+    def bind(self, target: Target, context: RequestContext, scope: Mapping[str, Any], now: float) -> Lookup | Bypass:
+        """The lookup for this request, or why there is none. `now` in wall seconds."""
+        route = context.route
+        assert route is not None
+        plain = context.scope
+        carrier, claims = token_of(plain)
+        values = request_values(plain, self._names[target.name])
+        values |= route.values(plain, context.path_params)
+        values |= {f"claim.{name}": value for name, value in claims.items()}
+        self._plan.identify(values)
+        material = credential_of(plain, route.credentials)
+        credential = None if material is None else self._hash(material, 16)
+        values["cred"] = credential or ANONYMOUS
+        if target.bypassed(values):
+            return Bypass(Reason.BYPASS_CONDITION)
+        try:
+            bound = target.bind(values)
+        except UnboundFieldError:
+            return Bypass(Reason.UNBOUND_KEY)
+        if target.scope in _PRIVATE and credential is None:
+            return Bypass(Reason.UNBOUND_KEY)
+        expires = claims_expire(claims)
+        return Lookup(
+            target=target,
+            key=bound.key if self._plan.single_host else f"@{escape(_origin(scope))}:{bound.key}",
+            tags=bound.tags,
+            credential=credential,
+            variant=self._variant(claims) if target.scope in _PRIVATE else None,
+            expires_in=None if expires is None else max(0.0, expires - now),
+            carrier=carrier,
+        )
+
+    def unkeyed(self, lookup: Lookup, context: RequestContext) -> frozenset[str]:
+        """What the request's code read that neither key nor scope accounts for."""
+        route = context.route
+        assert route is not None
+        declared = {f"{param.where}:{param.name}" for param in route.params} | set(route.credentials)
+        reads = context.reads | context.outer_reads
+        accounted = covered(
+            lookup.target.scope,
+            tuple(self._plan.identity.values()),
+            reads | declared,
+            route.credentials,
+            lookup.carrier,
+        )
+        return lookup.target.unkeyed(reads, declared, accounted)
+
+    def credential(self, scope: Mapping[str, Any], declared: tuple[str, ...]) -> str | None:
+        """The keyed hash of a request's credential."""
+        material = credential_of(scope, declared)
+        return None if material is None else self._hash(material, 16)
+
+    def _variant(self, claims: Mapping[str, Scalar]) -> bytes | None:
+        said = bearer_claims(claims)
+        if not said:
+            return None
+        return bytes.fromhex(self._hash(json.dumps(said, sort_keys=True).encode(), 8))
+
+    def _hash(self, material: bytes, size: int) -> str:
+        return hashlib.blake2b(material, key=self._secret[:64], digest_size=size).hexdigest()
+
+
+def _extra_names(plan: Plan, target: Target) -> frozenset[str]:
+    """Values to look up beyond declared parameters: headers, cookies, raw query parameters, the host."""
+    names = {*target.key.fields, *plan.identity.values()}
+    names.update(source.name for template in target.depends_on for _, source in template.columns if source.name)
+    names.update(clause.name for condition in target.bypass for clause in condition.clauses)
+    return frozenset(name for name in names if name.startswith(("header.", "cookie.", "query.")) or name == "host")
+
+
+def _origin(scope: Mapping[str, Any]) -> str:
+    """Scheme, host and root path: two of them are two services."""
+    return f"{scope.get('scheme', 'http')}://{header_of(scope, 'host') or ''}{scope.get('root_path', '')}"

@@ -1,0 +1,47 @@
+"""Invalidation right after a commit, from whatever thread, task or greenlet committed.
+
+The commit has happened: nothing here may make it look failed, and an invalidation that cannot be delivered now
+is on record in the cache's journal.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+import greenlet
+from sqlalchemy.util import await_only
+
+from cachewright.runtime.cache import Cache
+
+_log = logging.getLogger("cachewright")
+
+
+class CommitInvalidator:
+    """The cache, as the database's listeners reach it."""
+
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
+
+    def hold(self, tags: Iterable[str]) -> None:
+        """See `Cache.hold`."""
+        self._cache.hold(tags)
+
+    def release(self, tags: Iterable[str]) -> None:
+        """See `Cache.release`."""
+        self._cache.release(tags)
+
+    def invalidate(self, tags: frozenset[str]) -> None:
+        """Invalidate and return when that is done, or journalled. Never raises."""
+        try:
+            if _in_async_engine():
+                await_only(self._cache.invalidate(tags))
+            else:
+                self._cache.portal.invalidate(tags)
+        except Exception:
+            _log.exception("an invalidation after a commit failed; its tags are bypassed here until it is delivered")
+
+
+def _in_async_engine() -> bool:
+    """Whether this code runs in the greenlet in which SQLAlchemy's asyncio layer runs its synchronous core."""
+    return bool(getattr(greenlet.getcurrent(), "__sqlalchemy_greenlet_provider__", False))

@@ -1,0 +1,72 @@
+"""The edge form of the interceptor: it stands at the door of each cached route, in front of the route's own
+security, and answers only what the application itself has already accepted for the same credential."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cachewright.capture.asgi import ASGIApp, Receive, Scope, Send
+from cachewright.capture.context import RequestContext
+from cachewright.capture.credentials import header_of
+from cachewright.integrations.exchange import Exchange, Parts, credential_tag
+from cachewright.spec.semantics import Bypass
+from cachewright.spec.target import Target
+
+#: A scope with this key set goes to the application as if there were no cache.
+UNCACHED = "cachewright.uncached"
+
+
+class Edge:
+    """Serves, loads and fills; decisions come from `spec.semantics`."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    # RequestObserver
+
+    async def enter(self, context: RequestContext, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer from the cache, or run the route and fill."""
+        target = self._target(context, scope)
+        if target is None:
+            await app(scope, receive, send)
+            return
+        bound = self._parts.binder.bind(target, context, scope, self._parts.wall())
+        if isinstance(bound, Bypass):
+            self._parts.cache.stats.bypassed(target.name, bound.reason)
+            await app(scope, receive, send)
+            return
+        await Exchange(self._parts, context, bound, app, scope, receive, send).run()
+
+    async def answering(self, context: RequestContext) -> None:
+        """A response that sets a cookie ends what its credential was accepted for (a logout, most likely)."""
+        if any(name.lower() == b"set-cookie" for name, _ in context.response_headers):
+            route = context.route
+            credential = self._parts.binder.credential(context.scope, route.credentials if route else ())
+            if credential is not None:
+                await self._parts.cache.invalidate((credential_tag(credential),))
+
+    def finished(self, context: RequestContext) -> None:
+        """Nothing is left to do: fills are awaited before the last byte leaves."""
+
+    def taint(self) -> None:
+        """SQL ran that belongs to no request: whatever is being loaded now may rest on it."""
+        for context in tuple(self._parts.loading):
+            context.escaped = True
+
+    def _target(self, context: RequestContext, scope: Scope) -> Target | None:
+        route = context.route
+        if route is None or context.scope.get(UNCACHED):
+            return None
+        target = self._parts.plan.targets.get((scope["method"], route.template))
+        if target is None or target.policy.mode != "live":
+            return None
+        if target.problem is not None and not self._parts.at_its_word:
+            return None
+        if header_of(context.scope, "range") is not None or _has_body(context.scope):
+            return None
+        return target
+
+
+def _has_body(scope: Any) -> bool:
+    length = header_of(scope, "content-length")
+    return (length is not None and length.strip() not in ("", "0")) or header_of(scope, "transfer-encoding") is not None

@@ -1,0 +1,232 @@
+"""Putting a cache into an application that knows nothing of it."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from starlette.middleware import Middleware
+
+from cachewright.capture.appimport import root_of
+from cachewright.capture.asgi import ASGIApp, Receive, Scope, Send, Watched
+from cachewright.capture.database import DatabaseWatch
+from cachewright.capture.metadata import Tables, declared_tables
+from cachewright.integrations.binding import Binder
+from cachewright.integrations.commits import CommitInvalidator
+from cachewright.integrations.counting import DatabaseCount
+from cachewright.integrations.edge import Edge
+from cachewright.integrations.exchange import Parts
+from cachewright.integrations.statistics import StatisticsFile
+from cachewright.integrations.writes import DatabaseEyes
+from cachewright.runtime.cache import Cache
+from cachewright.runtime.settings import Settings
+from cachewright.spec.document import Document, load_spec
+from cachewright.spec.model import CachingSpecification
+from cachewright.spec.target import Plan, compile_plan
+from cachewright.sql.cache import Facts
+
+_log = logging.getLogger("cachewright")
+
+Mode = Literal["live", "off"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What an installation is told besides its specification.
+
+    `secret` keys all hashes and is one per fleet; without it each process draws its own and shares no
+    acceptance. `at_its_word` is for `verify` (see `exchange.Parts`). Each worker writes its figures to
+    `stats_dir` every second, and touches a file in `ready_dir` when the application has started.
+    """
+
+    redis_url: str | None = None
+    workers: int = 1
+    secret: bytes | None = None
+    mode: Mode = "live"
+    at_its_word: bool = False
+    stats_dir: Path | None = None
+    ready_dir: Path | None = None
+
+
+def install(app: Any, spec: Document | Path | str, **surroundings: Any) -> Any:
+    """Make the Starlette or FastAPI application `app` cached as `spec` says, and return it.
+
+    Call it after the application has added its own middleware and before its first request. Keyword arguments
+    are those of `Surroundings`. Raises `SpecError` when the specification cannot be understood.
+    """
+    around = Surroundings(**surroundings)
+    document = spec if isinstance(spec, Document) else load_spec(spec)
+    root = root_of(app)
+    root.user_middleware.insert(0, Middleware(_Around, root=root, document=document, surroundings=around))
+    return app
+
+
+class _Around:
+    """The middleware form of `Installed`, outermost in its application."""
+
+    def __init__(self, app: ASGIApp, root: Any, document: Document, surroundings: Surroundings) -> None:
+        self._installed = Installed(app, document, surroundings, root=root)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._installed(scope, receive, send)
+
+
+class Installed:
+    """An application with its cache around it: the ASGI application that is served."""
+
+    def __init__(
+        self, app: ASGIApp, document: Document | None, surroundings: Surroundings, *, root: Any | None = None
+    ) -> None:
+        self.cache: Cache | None = None
+        self._surroundings = surroundings
+        self._count = DatabaseCount()
+        self._watches = [DatabaseWatch(self._count, time.monotonic_ns)]
+        self._app = app
+        self._started = False
+        root = root if root is not None else root_of(app)
+        if document is not None and surroundings.mode == "live":
+            self._app = self._cached(app, root, document)
+        self._statistics = StatisticsFile(surroundings.stats_dir, self.figures)
+
+    def _cached(self, app: ASGIApp, root: Any, document: Document) -> Watched:
+        plan = compile_plan(document)
+        for target in plan.targets.values():
+            if target.problem is not None and not self._surroundings.at_its_word:
+                _log.warning("%s is not cached: %s", target.name, target.problem)
+        self.cache = Cache(
+            plan.namespace,
+            redis_url=self._surroundings.redis_url,
+            settings=_settings(document.spec, plan, self._surroundings),
+        )
+        tables = _Declared()
+        edge: list[Edge] = []
+        eyes = DatabaseEyes(
+            plan,
+            Facts(lambda: tables().columns),
+            tables,
+            CommitInvalidator(self.cache),
+            escaped=lambda: edge[0].taint(),
+        )
+        secret = self._surroundings.secret or os.urandom(32)
+        parts = Parts(
+            plan=plan,
+            cache=self.cache,
+            binder=Binder(plan, hashlib.blake2b(secret, digest_size=32).digest()),
+            eyes=eyes,
+            wall=time.time,
+            dice=random.random,
+            at_its_word=self._surroundings.at_its_word,
+        )
+        edge.append(Edge(parts))
+        self._watches.append(DatabaseWatch(eyes, time.monotonic_ns))
+        return Watched(app, edge[0], clock=time.monotonic_ns, root=root)
+
+    def figures(self) -> dict[str, Any]:
+        """What this process has counted: `targets` by name, and the `database`'s queries and time."""
+        targets = self.cache.stats.snapshot() if self.cache is not None else {}
+        return {"targets": targets, "database": self._count.snapshot()}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self._started:
+            await self._start()
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, self._lifespan(send))
+        else:
+            await self._app(scope, receive, send)
+
+    async def _start(self) -> None:
+        self._started = True
+        for watch in self._watches:
+            watch.open()
+        if self.cache is not None:
+            await self.cache.start()
+        self._statistics.start()
+
+    def _lifespan(self, send: Send) -> Send:
+        async def passing(message: Any) -> None:
+            if message["type"] == "lifespan.startup.complete" and self._surroundings.ready_dir is not None:
+                (self._surroundings.ready_dir / str(os.getpid())).touch()
+            if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
+                await self.aclose()
+            await send(message)
+
+        return passing
+
+    async def aclose(self) -> None:
+        """Write the last figures, close the cache, stop listening. The application itself is left alone."""
+        if not self._started:
+            return
+        self._started = False
+        await self._statistics.aclose()
+        for watch in self._watches:
+            watch.close()
+        if isinstance(self._app, Watched):
+            self._app.close()
+        if self.cache is not None:
+            await self.cache.aclose()
+
+
+class _Declared:
+    """The declared tables, looked up again when classes were mapped since."""
+
+    def __init__(self) -> None:
+        self._known: Tables | None = None
+        self._count = -1
+
+    def __call__(self) -> Tables:
+        count = _mapped()
+        if self._known is None or count != self._count:
+            self._known, self._count = declared_tables(), count
+        return self._known
+
+
+def _mapped() -> int:
+    from sqlalchemy.orm import mapperlib
+
+    return sum(len(registry._class_registry) for registry in mapperlib._all_registries())  # noqa: SLF001 - a cheap count
+
+
+def _settings(spec: CachingSpecification, plan: Plan, around: Surroundings) -> Settings:
+    redis = spec.configuration.redis
+    eviction = spec.cache_strategy.eviction_policy
+    compression = spec.cache_strategy.compression
+    defaults = Settings()
+    lifetimes = [target.policy.ttl for target in plan.targets.values()]
+    return Settings(
+        workers=around.workers,
+        read_timeout=redis.socket_timeout_ms / 1000,
+        connect_timeout=redis.socket_connect_timeout_ms / 1000,
+        max_connections=redis.max_connections or defaults.max_connections,
+        l1_items=eviction.max_items or defaults.l1_items,
+        l1_bytes=eviction.max_memory_bytes or defaults.l1_bytes,
+        l1_lease=plan.l1_lease,
+        compression=compression.algorithm if compression.enabled else "none",
+        compression_threshold=compression.threshold_bytes,
+        longest_ttl=None if None in lifetimes else max((ttl for ttl in lifetimes if ttl is not None), default=None),
+    )
+
+
+def from_environment(environ: dict[str, str], load: Callable[[str, bool], ASGIApp]) -> Installed:
+    """The application that `CACHEWRIGHT_*` variables describe; `load` imports it by name (and factory flag)."""
+    spec = environ.get("CACHEWRIGHT_SPEC")
+    mode: Mode = "off" if environ.get("CACHEWRIGHT_MODE") == "off" else "live"
+    stats, ready = environ.get("CACHEWRIGHT_STATS_DIR"), environ.get("CACHEWRIGHT_READY_DIR")
+    secret = environ.get("CACHEWRIGHT_SECRET")
+    around = Surroundings(
+        redis_url=environ.get("CACHEWRIGHT_REDIS_URL") or None,
+        workers=int(environ.get("CACHEWRIGHT_WORKERS", "1")),
+        secret=secret.encode() if secret else None,
+        mode=mode,
+        stats_dir=Path(stats) if stats else None,
+        ready_dir=Path(ready) if ready else None,
+    )
+    document = load_spec(Path(spec)) if spec else None
+    app = load(environ.get("CACHEWRIGHT_APP", ""), environ.get("CACHEWRIGHT_FACTORY") == "1")
+    return Installed(app, document, around)

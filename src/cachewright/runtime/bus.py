@@ -1,0 +1,112 @@
+"""Word of invalidations between processes: quick, at most once, and therefore never the guarantee."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection
+
+import msgspec
+
+from cachewright.errors import StoreUnavailableError
+from cachewright.runtime.settings import Clock
+from cachewright.runtime.stores.redis import Subscription
+
+_log = logging.getLogger("cachewright")
+_message = msgspec.msgpack.Decoder(tuple[bytes, list[str]])
+_SHORTEST_WAIT = 0.05
+_LONGEST_WAIT = 5.0
+
+
+class Bus:
+    """Listens for what other processes invalidated.
+
+    `on_tags` is called for each of their messages, `on_gap` whenever messages may have been missed (also at
+    the first subscription, with `first` true). `silence` is how long (s) the line may stay quiet before it
+    counts as dead; a PING goes out three times in that span.
+    """
+
+    def __init__(
+        self,
+        subscribe: Callable[[], Subscription],
+        *,
+        origin: bytes,
+        on_tags: Callable[[Collection[str]], None],
+        on_gap: Callable[[bool], None],
+        silence: float,
+        clock: Clock,
+        dice: Callable[[], float],
+    ) -> None:
+        self._subscribe = subscribe
+        self._origin = origin
+        self._on_tags = on_tags
+        self._on_gap = on_gap
+        self._silence = max(silence, _SHORTEST_WAIT)
+        self._clock = clock
+        self._dice = dice
+        self._heard: float | None = None
+        self._first = True
+
+    def alive(self, now: float) -> bool:
+        """Whether the line was heard from within the allowed silence (`now` in boot time, s)."""
+        return self._heard is not None and now - self._heard <= self._silence
+
+    async def run(self) -> None:
+        """Listen until cancelled; come back by itself however often the server goes away."""
+        wait = _SHORTEST_WAIT
+        while True:
+            subscription = self._subscribe()
+            try:
+                await subscription.open()
+                wait = _SHORTEST_WAIT
+                self._opened()
+                await self._attend(subscription)
+            except StoreUnavailableError:
+                if self._heard is not None:
+                    _log.warning("the invalidation bus was lost; in-process copies are validated until it is back")
+            finally:
+                self._heard = None
+                await subscription.aclose()
+            await asyncio.sleep(wait * (0.5 + self._dice() / 2))
+            wait = min(wait * 2, _LONGEST_WAIT)
+
+    def _opened(self) -> None:
+        self._on_gap(self._first)
+        self._first = False
+        self._heard = self._clock()
+
+    async def _attend(self, subscription: Subscription) -> None:
+        """Listen and ping side by side until either loses the line."""
+        listening = asyncio.ensure_future(self._listen(subscription))
+        pinging = asyncio.ensure_future(self._ping(subscription))
+        try:
+            done, _ = await asyncio.wait((listening, pinging), return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            listening.cancel()
+            pinging.cancel()
+            await asyncio.gather(listening, pinging, return_exceptions=True)
+
+    async def _listen(self, subscription: Subscription) -> None:
+        while True:
+            message = await subscription.receive()
+            if message is not None:
+                self._received(message)
+            self._heard = self._clock()
+
+    def _received(self, message: bytes) -> None:
+        try:
+            origin, tags = _message.decode(message)
+        except msgspec.MsgspecError:
+            self._on_gap(False)  # somebody said something: whatever it was, trust nothing older
+            return
+        if origin != self._origin:
+            self._on_tags(tags)
+
+    async def _ping(self, subscription: Subscription) -> None:
+        while True:
+            await asyncio.sleep(self._silence / 3)
+            if not self.alive(self._clock()):
+                raise StoreUnavailableError("the bus is silent")
+            await subscription.ping()

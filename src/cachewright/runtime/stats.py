@@ -1,0 +1,166 @@
+"""What happened, counted: by target and reason, never by key. Safe to call from any thread."""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cachewright.spec.semantics import Reason
+
+#: Upper bounds (s) of the buckets of durations; the last bucket has none.
+BOUNDS = (
+    0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class Durations:
+    """How many, how long together (s), and how they spread over `BOUNDS`."""
+
+    count: int = 0
+    seconds: float = 0.0
+    buckets: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS) + 1))
+
+    def add(self, seconds: float) -> None:
+        """Count one."""
+        self.count += 1
+        self.seconds += seconds
+        self.buckets[bisect_left(BOUNDS, seconds)] += 1
+
+    def as_dict(self) -> dict[str, Any]:
+        """A form that JSON can hold."""
+        return {"count": self.count, "seconds": self.seconds, "buckets": list(self.buckets)}
+
+
+@dataclass(slots=True)
+class TargetStats:
+    """The counters of one target."""
+
+    hits: Counter[str] = field(default_factory=Counter)
+    misses: Counter[str] = field(default_factory=Counter)
+    bypassed: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+    fills: int = 0
+    shared: int = 0
+    load_seconds: Durations = field(default_factory=Durations)
+    hit_seconds: Durations = field(default_factory=Durations)
+
+    def as_dict(self) -> dict[str, Any]:
+        """A form that JSON can hold. A lookup is a hit or a miss; what was bypassed is neither."""
+        return {
+            "lookups": self.hits.total() + self.misses.total(),
+            "hits": dict(self.hits),
+            "misses": dict(self.misses),
+            "bypassed": dict(self.bypassed),
+            "refused": dict(self.refused),
+            "fills": self.fills,
+            "shared": self.shared,
+            "load_seconds": self.load_seconds.as_dict(),
+            "hit_seconds": self.hit_seconds.as_dict(),
+        }
+
+
+class Stats:
+    """Counters of one process since it started."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._targets: dict[str, TargetStats] = {}
+        self._counts: Counter[str] = Counter(
+            dict.fromkeys(("errors", "timeouts", "codec_errors", "invalidations", "tags", "pending", "reconnects"), 0)
+        )
+
+    def _of(self, target: str) -> TargetStats:
+        found = self._targets.get(target)
+        return found if found is not None else self._targets.setdefault(target, TargetStats())
+
+    def hit(self, target: str, tier: str, seconds: float) -> None:
+        """An answer was served from `tier`, `seconds` after it was asked for."""
+        with self._lock:
+            own = self._of(target)
+            own.hits[tier] += 1
+            own.hit_seconds.add(seconds)
+
+    def miss(self, target: str, reason: Reason) -> None:
+        """A lookup was no hit."""
+        with self._lock:
+            self._of(target).misses[reason.value] += 1
+
+    def bypassed(self, target: str, reason: Reason) -> None:
+        """A request that the target matches was not looked up."""
+        with self._lock:
+            self._of(target).bypassed[reason.value] += 1
+
+    def loaded(self, target: str, seconds: float) -> None:
+        """A miss was answered by the application, which took `seconds`."""
+        with self._lock:
+            self._of(target).load_seconds.add(seconds)
+
+    def shared(self, target: str) -> None:
+        """A miss was answered by the load of another request."""
+        with self._lock:
+            self._of(target).shared += 1
+
+    def filled(self, target: str) -> None:
+        """A load was stored."""
+        with self._lock:
+            self._of(target).fills += 1
+
+    def refused(self, target: str, reasons: Iterable[Reason]) -> None:
+        """A load was not stored, for these reasons."""
+        with self._lock:
+            self._of(target).refused.update(reason.value for reason in reasons)
+
+    def store_failed(self, *, timeout: bool) -> None:
+        """The store did not answer, or refused."""
+        self._count("errors", timeouts=int(timeout))
+
+    def unreadable(self) -> None:
+        """Bytes in the store were no entry of ours."""
+        self._count("codec_errors")
+
+    def invalidated(self, tags: int) -> None:
+        """Tags were given new tokens."""
+        self._count("invalidations", tags=tags)
+
+    def pending(self) -> None:
+        """An invalidation could not be delivered and was kept."""
+        self._count("pending")
+
+    def reconnected(self) -> None:
+        """The bus was lost and came back."""
+        self._count("reconnects")
+
+    def _count(self, name: str, **more: int) -> None:
+        with self._lock:
+            self._counts[name] += 1
+            self._counts.update(more)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything counted so far, in a form that JSON can hold."""
+        with self._lock:
+            targets = {name: own.as_dict() for name, own in self._targets.items()}
+            return {**self._counts, "targets": targets}
+
+
+def merge(snapshots: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The sum of the snapshots of several processes."""
+    whole: dict[str, Any] = Stats().snapshot()
+    for snapshot in snapshots:
+        whole = _sum(whole, snapshot)
+    return whole
+
+
+def _sum(one: Any, other: Any) -> Any:
+    if isinstance(one, Mapping):
+        return {
+            name: _sum(one[name], other[name]) if name in one and name in other else one.get(name, other.get(name))
+            for name in {**one, **other}
+        }
+    if isinstance(one, list):
+        return [_sum(a, b) for a, b in zip(one, other, strict=True)]
+    return one + other

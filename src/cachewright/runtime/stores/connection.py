@@ -1,0 +1,196 @@
+"""Exchanges with a Redis or Valkey server: pinned timeouts, no retries, a breaker, errors of ours at the edge.
+
+redis-py's defaults let one command hang for a minute when a server stops answering (ten retries of five
+seconds), so nothing here is left to them. RESP2 is chosen on purpose: no push frames between replies, no
+HELLO and no maintenance handshake, so that the minimal ACL of the protocol is enough.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from redis.asyncio import BlockingConnectionPool
+from redis.asyncio.connection import AbstractConnection, parse_url
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from cachewright.errors import StoreUnavailableError
+from cachewright.runtime.breaker import Breaker
+from cachewright.runtime.settings import Clock, Settings
+from cachewright.runtime.stats import Stats
+
+Command = tuple[str | bytes | int, ...]
+#: A reply as the server gave it, or the error it gave instead.
+Reply = bytes | int | list[Any] | ResponseError | None
+
+_Result = TypeVar("_Result")
+#: Exchanges for reading under way at once; callers that come meanwhile share the next one.
+_READS_AT_ONCE = 2
+_KEYS_A_READ = 2048
+
+
+class Wire:
+    """A bounded pool of connections to one server, for one event loop."""
+
+    def __init__(self, url: str, settings: Settings, *, clock: Clock, stats: Stats) -> None:
+        pinned = {
+            "socket_timeout": settings.read_timeout,
+            "socket_connect_timeout": settings.connect_timeout,
+            "retry": Retry(NoBackoff(), 0),
+            "retry_on_timeout": False,
+            "health_check_interval": 0,
+            "protocol": 2,
+            "decode_responses": False,
+            "max_connections": settings.max_connections,
+            "timeout": settings.read_timeout,
+        }
+        self._pool = BlockingConnectionPool(**{**parse_url(url), **pinned})
+        self._longest = settings.read_timeout + settings.connect_timeout
+        self._clock = clock
+        self._stats = stats
+        self.breaker = Breaker()
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def connection(self) -> AbstractConnection:
+        """A connection of its own, not of the pool and not yet open."""
+        return self._pool.make_connection()
+
+    async def exchange(self, commands: Sequence[Command], *, insist: bool = False) -> list[Reply]:
+        """Send `commands` in one go and return their replies, errors among them in their places.
+
+        `insist` tries although the breaker is open. Raises `StoreUnavailableError`.
+        """
+        self.check(insist=insist, entering=True)
+        try:
+            async with asyncio.timeout(self._longest):
+                replies = await self._talk(commands)
+        except (RedisError, OSError) as error:
+            self.breaker.failed(self._clock())
+            self._stats.store_failed(timeout=isinstance(error, (TimeoutError, RedisTimeoutError)))
+            raise StoreUnavailableError(f"the store did not answer ({type(error).__name__})") from error
+        except asyncio.CancelledError:
+            self.breaker.abandoned()
+            raise
+        self.breaker.succeeded(self._clock())
+        return replies
+
+    def check(self, *, insist: bool = False, entering: bool = False) -> None:
+        """Raise `StoreUnavailableError` where the breaker lets no call through now; `entering` makes the call."""
+        now = self._clock()
+        admitted = self.breaker.enter(now) if entering else self.breaker.admits(now)
+        if not admitted and not insist:
+            raise StoreUnavailableError("the store failed lately and is left alone for a moment")
+
+    def spawn(self, work: Coroutine[Any, Any, _Result]) -> asyncio.Task[_Result]:
+        """Run `work` as a task of this wire: it ends with it, not with its caller.
+
+        An exchange runs to its end when the request that wanted it is cancelled, so that no reply is left on a
+        connection and a wave of cancellations is no wave of new connections.
+        """
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+        return task
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # its caller may be gone
+
+    async def _talk(self, commands: Sequence[Command]) -> list[Reply]:
+        connection = await self._pool.get_connection()
+        try:
+            await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+            return [await _reply(connection) for _ in commands]
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        finally:
+            await self._pool.release(connection)
+
+    async def aclose(self) -> None:
+        """Cancel what is under way and close every connection."""
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._pool.disconnect()
+
+
+async def _reply(connection: AbstractConnection) -> Reply:
+    try:
+        reply: Reply = await connection.read_response()
+    except ReadOnlyError:
+        raise  # a primary that became a replica: this connection is of no use any more
+    except ResponseError as error:
+        return error
+    return reply
+
+
+class SharedReads:
+    """Many reads in few exchanges: what is asked while others are under way goes out together, each key once."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self._waiting: deque[_Waiting] = deque()
+        self._under_way = 0
+
+    async def mget(self, keys: Sequence[str]) -> Mapping[str, bytes]:
+        """Values by key, of at least those of `keys` that exist. Raises `StoreUnavailableError`."""
+        self._wire.check()
+        future: asyncio.Future[Mapping[str, bytes]] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(keys, future))
+        if len(self._waiting) == 1 and self._under_way < _READS_AT_ONCE:
+            self._under_way += 1
+            self._wire.spawn(self._run())
+        return await future
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                await self._read(self._take())
+        finally:
+            self._under_way -= 1
+
+    def _take(self) -> list[_Waiting]:
+        batch = [self._waiting.popleft()]
+        count = len(batch[0].keys)
+        while self._waiting and count + len(self._waiting[0].keys) <= _KEYS_A_READ:
+            batch.append(self._waiting.popleft())
+            count += len(batch[-1].keys)
+        return batch
+
+    async def _read(self, batch: list[_Waiting]) -> None:
+        keys = tuple(dict.fromkeys(key for waiting in batch for key in waiting.keys))
+        try:
+            (reply,) = await self._wire.exchange([("MGET", *keys)])
+            if not isinstance(reply, list):
+                raise StoreUnavailableError("the store refused to read")
+        except StoreUnavailableError as error:
+            _settle(batch, error)
+        except BaseException:
+            _settle(batch, StoreUnavailableError("the store was closed"))
+            raise
+        else:
+            _settle(batch, {key: value for key, value in zip(keys, reply, strict=True) if value is not None})
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    keys: Sequence[str]
+    future: asyncio.Future[Mapping[str, bytes]]
+
+
+def _settle(batch: Sequence[_Waiting], outcome: Mapping[str, bytes] | StoreUnavailableError) -> None:
+    for waiting in batch:
+        if waiting.future.done():
+            continue
+        if isinstance(outcome, StoreUnavailableError):
+            waiting.future.set_exception(StoreUnavailableError(outcome.message))
+        else:
+            waiting.future.set_result(outcome)

@@ -1,0 +1,116 @@
+"""What this process knows of tokens, what was touched when, and what is held. Safe to call from any thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Iterable, Mapping
+
+Mint = Callable[[], bytes]
+
+
+class LocalTokens:
+    """Local copies of tokens, an epoch that every touch advances, and the tags that are held.
+
+    Whoever asks the store for tokens takes a `mark` before the request is sent. An answer is trusted, and a load
+    stored, only where `unchanged` still says so afterwards: no invalidation, hold or lost connection came
+    between. At most `limit` tags are remembered; past it everything is forgotten and a floor is raised, so
+    that nothing in flight is trusted either.
+    """
+
+    def __init__(self, *, limit: int = 100_000) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._known: dict[str, bytes] = {}
+        self._touched: dict[str, int] = {}
+        self._held: dict[str, int] = {}
+        self._epoch = 0
+        self._floor = 0
+
+    def mark(self) -> int:
+        """The epoch now; to be taken before a request for tokens is sent."""
+        return self._epoch
+
+    def unchanged(self, mark: int, tags: Iterable[str]) -> bool:
+        """Whether none of `tags` was touched or forgotten since `mark`, and none is held."""
+        with self._lock:
+            return self._unchanged(mark, tags)
+
+    def _unchanged(self, mark: int, tags: Iterable[str]) -> bool:
+        touched, held = self._touched, self._held
+        return mark >= self._floor and not any(touched.get(tag, 0) > mark or tag in held for tag in tags)
+
+    def learn(self, mark: int, tokens: Mapping[str, bytes]) -> int | None:
+        """Keep an answer whose request was sent at `mark`, and return the mark under which it may be trusted.
+
+        None where something came between. A tag that carried another token before counts as touched: somebody
+        invalidated it and the word has not reached us yet.
+        """
+        with self._lock:
+            if not self._unchanged(mark, tokens):
+                return None
+            others = [tag for tag, token in tokens.items() if self._known.get(tag, token) != token]
+            if others:
+                self._touch(others)
+            self._room(len(tokens))
+            self._known.update(tokens)
+            return self._epoch
+
+    def agree(self, tokens: Mapping[str, bytes]) -> bool:
+        """Whether every one of these tokens equals the local copy."""
+        known = self._known
+        return all(known.get(tag) == token for tag, token in tokens.items())
+
+    def mint(self, tags: Iterable[str], fresh: Mint) -> dict[str, bytes]:
+        """The tokens of `tags` where this process is the only one: absent ones are made."""
+        wanted = tuple(tags)
+        with self._lock:
+            self._room(len(wanted))
+            return {tag: self._known.get(tag) or self._known.setdefault(tag, fresh()) for tag in wanted}
+
+    def touch(self, tags: Collection[str]) -> int:
+        """Forget the tokens of `tags` and advance the epoch; how many of them were known."""
+        with self._lock:
+            return self._touch(tags)
+
+    def _touch(self, tags: Collection[str]) -> int:
+        self._room(len(tags))
+        self._epoch += 1
+        self._touched.update(dict.fromkeys(tags, self._epoch))
+        return sum(self._known.pop(tag, None) is not None for tag in tags)
+
+    def forget(self) -> None:
+        """Trust nothing any more, neither copies nor answers under way: messages may have been missed."""
+        with self._lock:
+            self._forget()
+
+    def _forget(self) -> None:
+        self._epoch += 1
+        self._floor = self._epoch
+        self._touched.clear()
+        self._known.clear()
+
+    def _room(self, more: int) -> None:
+        if len(self._touched) + more > self._limit or len(self._known) + more > self._limit:
+            self._forget()
+
+    def hold(self, tags: Collection[str]) -> None:
+        """From now on these tags are neither served nor filled here; every hold needs its own `release`."""
+        with self._lock:
+            for tag in tags:
+                self._held[tag] = self._held.get(tag, 0) + 1
+            self._touch(tags)
+
+    def release(self, tags: Collection[str]) -> None:
+        """Take back one hold of each of these tags."""
+        with self._lock:
+            for tag in tags:
+                left = self._held.get(tag, 0) - 1
+                if left > 0:
+                    self._held[tag] = left
+                else:
+                    self._held.pop(tag, None)
+
+    def held(self, tags: Iterable[str]) -> bool:
+        """Whether one of `tags` is held."""
+        held = self._held
+        return bool(held) and any(tag in held for tag in tags)

@@ -1,0 +1,173 @@
+"""From the counts of three replays to the figures of an outcome."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from cachewright.evidence.trace import RequestSeen, StatementSeen, Trace
+from cachewright.simulator.lookups import Lookup, Prepared
+from cachewright.simulator.outcome import (
+    DatabaseOutcome,
+    Outcome,
+    RouteOutcome,
+    WrongAnswer,
+    latency_of,
+    rate,
+)
+from cachewright.spec.semantics import Reason
+
+_MILLISECOND = 1_000_000
+
+
+@dataclass(slots=True)
+class Run:
+    """What one replay counted; routes by number, hits by number of request with the moment of the lookup (ns)."""
+
+    hits: dict[int, int] = field(default_factory=dict)
+    hits_of: Counter[int] = field(default_factory=Counter)
+    lookups_of: Counter[int] = field(default_factory=Counter)
+    misses_of: dict[int, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    refused_of: dict[int, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    bypassed_of: dict[int, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    wrong_of: Counter[int] = field(default_factory=Counter)
+    undecided_of: Counter[int] = field(default_factory=Counter)
+    answers: list[WrongAnswer] = field(default_factory=list)
+    peak_entries: int = 0
+    peak_bytes: int = 0
+
+    def hit(self, lookup: Lookup) -> None:
+        """The entry was served."""
+        self.hits[lookup.request.id] = lookup.at
+        self.hits_of[lookup.route.id] += 1
+        self.lookups_of[lookup.route.id] += 1
+
+    def missed(self, lookup: Lookup, reason: Reason) -> None:
+        """The application was asked."""
+        self.misses_of[lookup.route.id][reason.value] += 1
+        self.lookups_of[lookup.route.id] += 1
+
+    def refused(self, lookup: Lookup, reasons: Iterable[Reason]) -> None:
+        """A load was not kept."""
+        self.refused_of[lookup.route.id].update(reason.value for reason in reasons)
+
+    def bypassed(self, lookup: Lookup, reason: Reason) -> None:
+        """There was no lookup."""
+        self.bypassed_of[lookup.route.id][reason.value] += 1
+
+    def wrong(self, lookup: Lookup, answer: WrongAnswer) -> None:
+        """The entry that was served was not what the application answered."""
+        self.wrong_of[lookup.route.id] += 1
+        self.answers.append(answer)
+
+    def undecided(self, lookup: Lookup) -> None:
+        """It differed, but a write was in flight."""
+        self.undecided_of[lookup.route.id] += 1
+
+    def rate_of(self, route: int) -> float | None:
+        """Hits per lookup of one route."""
+        return rate(self.hits_of[route], self.lookups_of[route])
+
+    @property
+    def rate(self) -> float | None:
+        """Hits per lookup of all routes."""
+        return rate(self.hits_of.total(), self.lookups_of.total())
+
+
+def figures(trace: Trace, prepared: Prepared, runs: Sequence[Run], *, hit_ms: float, details: int) -> Outcome:
+    """The outcome of `runs`: the last one is told, the others bracket it.
+
+    Wrong answers are those of the run that has most of them: no way to fill may be worse than what is said.
+    """
+    served = runs[-1]
+    worst = max(runs, key=lambda run: run.wrong_of.total())
+    requests: dict[int, list[RequestSeen]] = defaultdict(list)
+    for request in trace.requests:
+        if request.route is not None:
+            requests[request.route].append(request)
+    told = _Teller(prepared, runs, served, worst, hit_ms)
+    rates = [run.rate for run in runs if run.rate is not None]
+    return Outcome(
+        routes=tuple(
+            told.route(route.id, f"{route.method} {route.template}", requests[route.id])
+            for route in sorted(trace.routes, key=lambda route: (route.template, route.method))
+            if route.id in requests
+        ),
+        database=_database(trace.statements, served.hits),
+        lookups=served.lookups_of.total(),
+        hits=served.hits_of.total(),
+        hit_rate=served.rate,
+        low=min(rates, default=None),
+        high=max(rates, default=None),
+        peak_entries=served.peak_entries,
+        peak_bytes=served.peak_bytes,
+        wrong_answers=worst.wrong_of.total(),
+        undecided=worst.undecided_of.total(),
+        details=tuple(worst.answers[:details]),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Teller:
+    prepared: Prepared
+    runs: Sequence[Run]
+    served: Run
+    worst: Run
+    hit_ms: float
+
+    def route(self, route: int, name: str, requests: Collection[RequestSeen]) -> RouteOutcome:
+        served = self.served
+        rates = [found for run in self.runs if (found := run.rate_of(route)) is not None]
+        statements = [s for request in requests for s in self.prepared.statements.get(request.id, ())]
+        database = _database(statements, served.hits)
+        bypassed = Counter(served.bypassed_of[route])
+        bypassed.update(
+            self.prepared.bypassed[r.id].value for r in requests if r.id in self.prepared.bypassed
+        )
+        return RouteOutcome(
+            route=name,
+            cached=served.lookups_of[route] > 0,
+            requests=len(requests),
+            lookups=served.lookups_of[route],
+            hits=served.hits_of[route],
+            hit_rate=served.rate_of(route),
+            low=min(rates, default=None),
+            high=max(rates, default=None),
+            misses=dict(served.misses_of[route].most_common()),
+            refused=dict(served.refused_of[route].most_common()),
+            bypassed=dict(bypassed.most_common()),
+            before=latency_of([_duration(request) for request in requests]),
+            after=latency_of([self._after(request) for request in requests]),
+            queries_before=database.queries_before,
+            queries_after=database.queries_after,
+            time_before_ms=database.time_before_ms,
+            time_after_ms=database.time_after_ms,
+            wrong_answers=self.worst.wrong_of[route],
+            undecided=self.worst.undecided_of[route],
+        )
+
+    def _after(self, request: RequestSeen) -> float:
+        """A hit takes what came before the lookup, and the hit itself."""
+        at = self.served.hits.get(request.id)
+        return _duration(request) if at is None else (at - request.started) / _MILLISECOND + self.hit_ms
+
+
+def _duration(request: RequestSeen) -> float:
+    return max(0, request.answered - request.started) / _MILLISECOND
+
+
+def _database(statements: Iterable[StatementSeen], hits: Mapping[int, int]) -> DatabaseOutcome:
+    """A hit spares the statements that its request ran after the lookup."""
+    queries_before = queries_after = time_before = time_after = 0
+    for statement in statements:
+        took = statement.ended - statement.started
+        queries_before += 1
+        time_before += took
+        at = None if statement.request is None else hits.get(statement.request)
+        if at is None or statement.started < at:
+            queries_after += 1
+            time_after += took
+    return DatabaseOutcome(
+        queries_before, queries_after, time_before / _MILLISECOND, time_after / _MILLISECOND
+    )

@@ -1,0 +1,300 @@
+"""A trace made ready for a plan: what each request would ask the cache for, and whether its load may be kept.
+
+Keys are bound with exact hashes and tags with loose ones, so a replay needs no value in clear.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import Any, Literal
+
+from cachewright.errors import NotEnoughEvidenceError
+from cachewright.evidence.dependencies import (
+    EVERYTHING,
+    ReadSeen,
+    WriteSeen,
+    reads_of,
+    writers_of,
+    written_by,
+)
+from cachewright.evidence.trace import RequestSeen, RouteSeen, StatementSeen, Trace
+from cachewright.spec.identity import TOKEN_CLAIMS, carried, covered
+from cachewright.spec.keys import ANONYMOUS, UnboundFieldError
+from cachewright.spec.semantics import LoadFacts, Reason, Scope
+from cachewright.spec.tags import ColumnSets, TagTemplate, bulk_tag, column_sets, read_alternatives, table_tag
+from cachewright.spec.target import Plan, Target
+
+_NANOSECONDS = 1_000_000_000
+_SHARED_BY_ACCEPTANCE = frozenset({Scope.USER, Scope.TENANT})
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """One request that asks the cache.
+
+    `at` is when it asks (ns); `tags` are predicted for it; `watched` are the tags that stand for exactly what
+    its recorded load read; `credential_seconds` is what is left of the credential at `at`.
+    """
+
+    request: RequestSeen
+    route: RouteSeen
+    target: Target
+    at: int
+    key: tuple[str, ...]
+    tags: tuple[str, ...]
+    user: str | None
+    variant: bytes | None
+    needs_acceptance: bool
+    credential_seconds: float | None
+    facts: LoadFacts
+    watched: frozenset[str]
+    tables: frozenset[str]
+    statements: tuple[StatementSeen, ...]
+
+    @property
+    def own_tags(self) -> tuple[str, ...]:
+        """What the acceptance of this lookup's credential holds beyond the tags of the entry."""
+        return (f"cred:{self.request.credential}",) if self.needs_acceptance else ()
+
+    @property
+    def read_until(self) -> int:
+        """When the last statement of the recorded load returned (ns)."""
+        return max((statement.ended for statement in self.statements), default=self.request.returned)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """All lookups in the order in which they ask, and all writes in the order in which they end.
+
+    `logouts` set a cookie, which ends what their credential was accepted for. `bypassed` says why other
+    requests of a target ask nothing; it and `statements` are by number of request.
+    """
+
+    lookups: tuple[Lookup, ...]
+    writes: tuple[WriteSeen, ...]
+    logouts: tuple[RequestSeen, ...]
+    bypassed: Mapping[int, Reason]
+    statements: Mapping[int, tuple[StatementSeen, ...]]
+
+
+def prepare(trace: Trace, plan: Plan) -> Prepared:
+    """Bind every request of `trace` to its target in `plan`. Raises `NotEnoughEvidenceError` without any."""
+    if not trace.requests:
+        raise NotEnoughEvidenceError("the trace holds no requests", hint="record some traffic first")
+    return _Binder(trace, plan).prepared()
+
+
+def in_hashes(target: Target) -> Target:
+    """`target` with tag templates that a trace can bind.
+
+    A constant in a template is in clear and cannot be compared with a hash, so its column is left out; that
+    only widens the tag.
+    """
+    return replace(target, depends_on=tuple(_without_constants(template) for template in target.depends_on))
+
+
+def _without_constants(template: TagTemplate) -> TagTemplate:
+    return TagTemplate(
+        template.table, tuple((column, source) for column, source in template.columns if source.name)
+    )
+
+
+class _Binder:
+    """What all requests of a trace share while they are bound."""
+
+    def __init__(self, trace: Trace, plan: Plan) -> None:
+        self._trace = trace
+        self._plan = plan
+        self._targets = {place: in_hashes(target) for place, target in plan.targets.items()}
+        self._routes = {route.id: route for route in trace.routes}
+        self._sets = column_sets(tag for target in self._targets.values() for tag in target.depends_on)
+        self._reads = reads_of(trace)
+        self._writers = writers_of(trace, ignored=plan.ignored_writes)
+        self._bypassed: dict[int, Reason] = {}
+        by_request: dict[int, list[StatementSeen]] = defaultdict(list)
+        unowned: list[StatementSeen] = []
+        for statement in trace.statements:
+            if statement.request is not None:
+                by_request[statement.request].append(statement)
+            elif statement.id in self._reads:
+                unowned.append(statement)
+        self._statements = {number: tuple(found) for number, found in by_request.items()}
+        unowned.sort(key=lambda statement: statement.started)
+        self._unowned_starts = [statement.started for statement in unowned]
+        self._unowned_ends = list(accumulate((statement.ended for statement in unowned), max))
+
+    def prepared(self) -> Prepared:
+        lookups = sorted(self._lookups(), key=lambda lookup: (lookup.at, lookup.request.id))
+        writes = written_by(self._trace, self._sets, ignored=self._plan.ignored_writes)
+        writes += [_unseen(request) for request in self._trace.requests if request.escaped]
+        logouts = (r for r in self._trace.requests if r.set_cookie and r.credential is not None)
+        return Prepared(tuple(lookups), tuple(writes), tuple(logouts), self._bypassed, self._statements)
+
+    def _lookups(self) -> Iterator[Lookup]:
+        for request in self._trace.requests:
+            route = self._routes.get(request.route) if request.route is not None else None
+            target = self._targets.get((request.method, route.template)) if route else None
+            if route is None or target is None:
+                continue
+            found = self._lookup(request, route, target)
+            if isinstance(found, Reason):
+                self._bypassed[request.id] = found
+            else:
+                yield found
+
+    def _lookup(self, request: RequestSeen, route: RouteSeen, target: Target) -> Lookup | Reason:
+        if target.bypassed(self._clear(request)):
+            return Reason.BYPASS_CONDITION
+        if target.problem is not None:
+            return Reason.UNBOUND_KEY
+        exact = self._values(request, "exact")
+        try:
+            bound = replace(target, depends_on=()).bind(exact)
+        except UnboundFieldError:
+            return Reason.UNBOUND_KEY
+        shared = target.scope in _SHARED_BY_ACCEPTANCE
+        if shared and request.credential is None:
+            return Reason.UNBOUND_KEY
+        loose = self._values(request, "loose")
+        data = (tag for template in target.depends_on for tag in template.bind(loose))
+        at = _asks_at(request)
+        statements = self._statements.get(request.id, ())
+        reads = [read for statement in statements for read in self._reads.get(statement.id, ())]
+        return Lookup(
+            request=request,
+            route=route,
+            target=target,
+            at=at,
+            key=self._full_key(target, bound.key, request),
+            tags=tuple(dict.fromkeys((*bound.tags, *data))),
+            user=exact.get("user_id"),
+            variant=_variant(request) if shared else None,
+            needs_acceptance=shared,
+            credential_seconds=_credential_seconds(request, at),
+            facts=self._facts(request, route, target, reads, statements),
+            watched=_watched(reads, self._sets),
+            tables=frozenset(read.table for read in reads),
+            statements=statements,
+        )
+
+    def _full_key(self, target: Target, key: str, request: RequestSeen) -> tuple[str, ...]:
+        host = request.values.get("host")
+        if self._plan.single_host or host is None:
+            return (target.method, target.name, key)
+        return (target.method, target.name, key, host.exact)
+
+    def _values(self, request: RequestSeen, form: Literal["exact", "loose"]) -> dict[str, Any]:
+        """The request's values as hashes of one form; a null, or a value without that form, is None."""
+        values: dict[str, Any] = {
+            name: None if value.kind == "n" else getattr(value, form)
+            for name, value in request.values.items()
+        }
+        values["cred"] = request.credential or ANONYMOUS
+        return self._plan.identify(values)
+
+    def _clear(self, request: RequestSeen) -> dict[str, Any]:
+        """Values as conditions compare them; one that the trace does not tell equals no constant."""
+        return {
+            name: self._trace.clear.get(name, {}).get(value.exact, value.exact)
+            for name, value in request.values.items()
+            if value.kind != "n"
+        }
+
+    def _facts(
+        self,
+        request: RequestSeen,
+        route: RouteSeen,
+        target: Target,
+        reads: Iterable[ReadSeen],
+        statements: Iterable[StatementSeen],
+    ) -> LoadFacts:
+        at = _asks_at(request)
+        began = [self._trace.transactions.get(statement.transaction) for statement in statements]
+        return LoadFacts(
+            status=request.status,
+            size=request.size,
+            scope=target.scope,
+            set_cookie=request.set_cookie,
+            cache_control=request.cache_control,
+            streamed=request.streamed,
+            wrote=request.id in self._writers,
+            background=request.background,
+            early_sql=any(statement.started < at for statement in statements),
+            snapshot=any(transaction is not None and transaction.began < at for transaction in began),
+            unowned_sql=request.escaped or self._met_unowned(request),
+            reads=[read_alternatives(read.table, read.pinned, self._sets) for read in reads],
+            unkeyed=_unkeyed(request, route, target, self._plan.identity.values()),
+        )
+
+    def _met_unowned(self, request: RequestSeen) -> bool:
+        """Whether SQL of no request ran during this one: it may have been this one's."""
+        before = bisect_right(self._unowned_starts, request.answered)
+        return before > 0 and self._unowned_ends[before - 1] >= _asks_at(request)
+
+
+def _asks_at(request: RequestSeen) -> int:
+    return request.entered or request.started
+
+
+def _credential_seconds(request: RequestSeen, at: int) -> float | None:
+    expires = request.credential_expires
+    return None if expires is None else max(0.0, (expires - at) / _NANOSECONDS)
+
+
+def _variant(request: RequestSeen) -> bytes | None:
+    """The digest of the claims that say something of the bearer, None where there are none."""
+    claims = sorted(
+        (name, value.exact)
+        for name, value in request.values.items()
+        if name.startswith("claim.") and name.removeprefix("claim.") not in TOKEN_CLAIMS
+    )
+    return hashlib.blake2b(repr(claims).encode(), digest_size=16).digest() if claims else None
+
+
+def _unkeyed(
+    request: RequestSeen, route: RouteSeen, target: Target, identity: Collection[str]
+) -> frozenset[str]:
+    """What the application read of the request that neither key, scope nor specification accounts for."""
+    declared = {f"{param.where}:{param.name}" for param in route.params} | set(route.credentials)
+    reads = request.reads | request.outer_reads
+    carrier = _token_carrier(request, reads | declared, route)
+    return target.unkeyed(
+        reads, declared, covered(target.scope, identity, reads | declared, route.credentials, carrier)
+    )
+
+
+def _token_carrier(request: RequestSeen, reads: frozenset[str], route: RouteSeen) -> str | None:
+    """Where the token stood whose claims the trace holds, where that is plain."""
+    if not any(name.startswith("claim.") for name in request.values):
+        return None
+    carriers = carried(reads, route.credentials)
+    if "header:authorization" in carriers:
+        return "header:authorization"
+    return next(iter(carriers)) if len(carriers) == 1 else None
+
+
+def _unseen(request: RequestSeen) -> WriteSeen:
+    """What a raw connection may have written: anything, at any moment of the request."""
+    return WriteSeen(
+        0,
+        frozenset({EVERYTHING}),
+        request.started,
+        request.started,
+        request.returned,
+        committed=True,
+        request=request.id,
+    )
+
+
+def _watched(reads: Iterable[ReadSeen], sets: ColumnSets) -> frozenset[str]:
+    """The narrowest tags that cover these reads: a write that changes none of them left their rows alone."""
+    found: set[str] = set()
+    for read in reads:
+        rows = read_alternatives(read.table, read.pinned, sets) - {table_tag(read.table)}
+        found |= {*rows, bulk_tag(read.table)} if rows else {table_tag(read.table)}
+    return frozenset(found)

@@ -1,0 +1,252 @@
+"""A recording replayed against a plan, in the order in which things happened: the plain reference.
+
+It drives the same `decide` and `may_fill` as the runtime, over one store, with whole numbers for tokens. All
+time comes from the trace.
+
+When a load would have been filled lies between two moments: recorded durations hold queueing that a cache
+removes. So three replays run: filled when the application returned, filled after the tenth percentile of the
+route's durations, and filled half-way between; the first two bracket the third.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+from typing import assert_never
+
+from cachewright.evidence.dependencies import WriteSeen
+from cachewright.evidence.trace import RequestSeen, Trace
+from cachewright.simulator.figures import Run, figures
+from cachewright.simulator.judge import Judge, Verdict
+from cachewright.simulator.lookups import Lookup, Prepared, prepare
+from cachewright.simulator.outcome import Outcome, WrongAnswer, percentile
+from cachewright.spec.semantics import (
+    Acceptance,
+    Bypass,
+    EntryMeta,
+    Load,
+    Reason,
+    Seen,
+    Serve,
+    acceptance_lifetime,
+    current,
+    decide,
+    entry_lifetime,
+    may_fill,
+)
+from cachewright.spec.target import Plan
+
+_SECOND = 1_000_000_000
+_EARLY = 0.1
+FillAt = Callable[[Lookup], int]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaySettings:
+    """What a trace does not tell. Times are in milliseconds.
+
+    `hit_ms` is what a hit takes from lookup to answer, `network_ms` what an exchange with the shared store adds
+    to it. `jitter` in [-1, 1] is where in their spread entries expire. `max_entries` bounds the store, the least
+    recently used leaving first. `details` bounds how many wrong answers are shown.
+    """
+
+    hit_ms: float = 0.5
+    network_ms: float = 0.0
+    jitter: float = 0.0
+    max_entries: int | None = None
+    details: int = 20
+
+
+def replay(trace: Trace, plan: Plan, settings: ReplaySettings | None = None) -> Outcome:
+    """What `plan` would have done to the traffic of `trace`: hits, latency, database work, wrong answers.
+
+    Raises `NotEnoughEvidenceError` for a trace without requests.
+    """
+    chosen = settings or ReplaySettings()
+    prepared = prepare(trace, plan)
+    judge = Judge(trace, prepared)
+    early = _early(trace)
+
+    def middle(lookup: Lookup) -> int:
+        return (early(lookup) + _late(lookup)) // 2
+
+    runs = [_Replay(prepared, chosen, judge, fill_at).run() for fill_at in (_late, early, middle)]
+    return figures(trace, prepared, runs, hit_ms=chosen.hit_ms + chosen.network_ms, details=chosen.details)
+
+
+def _late(lookup: Lookup) -> int:
+    return lookup.request.returned
+
+
+def _early(trace: Trace) -> FillAt:
+    """The moment of the fill if every load took the tenth percentile of its route's durations."""
+    durations: dict[int | None, list[float]] = defaultdict(list)
+    for request in trace.requests:
+        durations[request.route].append(request.returned - (request.entered or request.started))
+    short = {route: int(percentile(sorted(found), _EARLY)) for route, found in durations.items()}
+    return lambda lookup: min(lookup.at + short[lookup.request.route], lookup.request.returned)
+
+
+class _Turn(IntEnum):
+    """What comes first at one moment: what makes entries invalid goes before what makes or serves them."""
+
+    HOLD = 0
+    END = 1
+    FILL = 2
+    LOOKUP = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    meta: EntryMeta
+    filled_by: Lookup
+
+
+@dataclass(frozen=True, slots=True)
+class _Loading:
+    """A load under way: the tokens seen before it, and whether it may be filled at all."""
+
+    lookup: Lookup
+    tokens: Mapping[str, int]
+    fill: bool
+
+
+_Event = WriteSeen | RequestSeen | Lookup | _Loading
+
+
+@dataclass(slots=True)
+class _Replay:
+    """One pass over the trace."""
+
+    prepared: Prepared
+    settings: ReplaySettings
+    judge: Judge
+    fill_at: FillAt
+    tokens: dict[str, int] = field(default_factory=dict)
+    held: Counter[str] = field(default_factory=Counter)
+    entries: OrderedDict[tuple[str, ...], _Entry] = field(default_factory=OrderedDict)
+    acceptances: dict[tuple[str | None, tuple[str, ...]], Acceptance] = field(default_factory=dict)
+    size: int = 0
+    found: Run = field(default_factory=Run)
+
+    def run(self) -> Run:
+        order = 0
+        queue: list[tuple[int, _Turn, int, _Event]] = []
+        for at, turn, event in self._recorded():
+            queue.append((at, turn, order, event))
+            order += 1
+        heapq.heapify(queue)
+        while queue:
+            at, turn, _, event = heapq.heappop(queue)
+            match event:
+                case WriteSeen():
+                    self._write(event, begins=turn is _Turn.HOLD)
+                case RequestSeen():
+                    self._change((f"cred:{event.credential}",))
+                case Lookup():
+                    loading = self._look_up(event)
+                    if loading is not None:
+                        order += 1
+                        heapq.heappush(queue, (self.fill_at(event), _Turn.FILL, order, loading))
+                case _Loading():
+                    self._fill(event, at)
+                case _:
+                    assert_never(event)
+        return self.found
+
+    def _recorded(self) -> Iterable[tuple[int, _Turn, _Event]]:
+        for write in self.prepared.writes:
+            yield write.began, _Turn.HOLD, write
+            yield write.ended, _Turn.END, write
+        for request in self.prepared.logouts:
+            yield request.returned, _Turn.END, request
+        for lookup in self.prepared.lookups:
+            yield lookup.at, _Turn.LOOKUP, lookup
+
+    def _write(self, write: WriteSeen, *, begins: bool) -> None:
+        if begins:
+            self.held.update(write.tags)
+            return
+        self.held.subtract(write.tags)
+        if write.committed:
+            self._change(write.tags)
+
+    def _change(self, tags: Iterable[str]) -> None:
+        for tag in tags:
+            self.tokens[tag] = self.tokens.get(tag, 0) + 1
+
+    def _look_up(self, lookup: Lookup) -> _Loading | None:
+        accepting = (*lookup.tags, *lookup.own_tags)
+        for tag in accepting:
+            self.tokens.setdefault(tag, 0)
+        entry = self.entries.get(lookup.key)
+        seen = Seen(
+            entry=entry.meta if entry else None,
+            tokens=self.tokens,
+            predicted=lookup.tags,
+            needs_acceptance=lookup.needs_acceptance,
+            acceptance=self.acceptances.get((lookup.request.credential, lookup.key)),
+            variant=lookup.variant,
+            held=any(self.held[tag] > 0 for tag in lookup.tags),
+        )
+        match decide(lookup.target.policy, seen, lookup.at / _SECOND):
+            case Serve():
+                assert entry is not None
+                self.entries.move_to_end(lookup.key)
+                self._served(lookup, entry)
+                return None
+            case Load(reason, fill):
+                self.found.missed(lookup, reason)
+                return _Loading(lookup, {tag: self.tokens[tag] for tag in accepting}, fill)
+            case Bypass(reason):
+                self.found.bypassed(lookup, reason)
+                return None
+            case other:
+                assert_never(other)
+
+    def _served(self, lookup: Lookup, entry: _Entry) -> None:
+        self.found.hit(lookup)
+        match self.judge.verdict(entry.filled_by, lookup):
+            case Verdict.RIGHT:
+                pass
+            case Verdict.UNDECIDED:
+                self.found.undecided(lookup)
+            case WrongAnswer() as answer:
+                self.found.wrong(lookup, answer)
+            case other:
+                assert_never(other)
+
+    def _fill(self, loading: _Loading, at: int) -> None:
+        lookup, policy = loading.lookup, loading.lookup.target.policy
+        facts = replace(lookup.facts, changed=not current(loading.tokens, self.tokens))
+        reasons = may_fill(policy, facts, lookup.tags, declared=lookup.target.declared)
+        if not loading.fill:
+            reasons = (Reason.HELD, *reasons)
+        if reasons:
+            self.found.refused(lookup, reasons)
+            if facts.status in (401, 403) and (lookup.request.credential, lookup.key) in self.acceptances:
+                self._change(lookup.own_tags)
+            return
+        began, now = lookup.at / _SECOND, at / _SECOND
+        lifetime = entry_lifetime(
+            policy, lookup.target.scope, self.settings.jitter, lookup.credential_seconds
+        )
+        tokens = {tag: loading.tokens[tag] for tag in lookup.tags}
+        expires = None if lifetime is None else now + lifetime
+        self._store(lookup.key, _Entry(EntryMeta(began, expires, tokens, lookup.variant), lookup))
+        if lookup.needs_acceptance:
+            until = now + acceptance_lifetime(policy, lookup.credential_seconds)
+            accepted = Acceptance(now, until, loading.tokens)
+            self.acceptances[lookup.request.credential, lookup.key] = accepted
+
+    def _store(self, key: tuple[str, ...], entry: _Entry) -> None:
+        before = self.entries.pop(key, None)
+        self.size += entry.filled_by.request.size - (before.filled_by.request.size if before else 0)
+        self.entries[key] = entry
+        if self.settings.max_entries is not None and len(self.entries) > self.settings.max_entries:
+            self.size -= self.entries.popitem(last=False)[1].filled_by.request.size
+        self.found.peak_entries = max(self.found.peak_entries, len(self.entries))
+        self.found.peak_bytes = max(self.found.peak_bytes, self.size)

@@ -1,0 +1,248 @@
+"""A specification as a file: read with the place of every value, written readably and always the same way."""
+
+from __future__ import annotations
+
+import io
+import os
+import pathlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.nodes import MappingNode, Node
+from ruamel.yaml.representer import RoundTripRepresenter
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarString
+
+from cachewright.errors import SpecError
+from cachewright.spec.model import ROOT, CachingSpecification
+from cachewright.spec.problems import Problem, choices_of, did_you_mean, problems_of, spelt
+from cachewright.spec.section import Path
+from cachewright.spec.source import Builder, Position, parse
+from cachewright.spec.tolerance import normalise
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A specification with the file it came from.
+
+    `positions` maps paths such as `("cache_targets", 0, "scope")` to line and column (from 1) of the key or
+    the list item; `normalised` says what the tolerant reader changed.
+    """
+
+    spec: CachingSpecification
+    positions: Mapping[Path, Position]
+    normalised: tuple[str, ...] = ()
+    path: str | None = None
+
+    def position(self, path: Path) -> Position | None:
+        """Line and column of `path`, or of the nearest thing around it that stands in the file."""
+        return _nearest(self.positions, path)
+
+
+def load_spec(path: str | os.PathLike[str]) -> Document:
+    """Read the specification in the file `path`.
+
+    Raises `SpecError` with line and column for whatever is wrong: the file, its YAML, or what it says.
+    """
+    name = os.fspath(path)
+    try:
+        content = pathlib.Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise SpecError(
+            f"cannot be read: {reason}", path=name, hint="give the path of a specification"
+        ) from None
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = content[: error.start]
+        raise SpecError(
+            "is not UTF-8",
+            path=name,
+            line=before.count(b"\n") + 1,
+            column=error.start - before.rfind(b"\n"),
+            hint="save the file as UTF-8",
+        ) from None
+    return loads_spec(text, name)
+
+
+def loads_spec(text: str, name: str = "<string>") -> Document:
+    """Read the specification in `text`; `name` stands for the file in errors. Raises `SpecError`."""
+    root = _specification_node(parse(text, name), name)
+    node, notes = normalise(root)
+    builder = Builder(name)
+    data = builder.build(node)
+    if data is None:
+        data = {}
+    respelt: list[str] = []
+    try:
+        spec = _validated(data, builder.positions, respelt)
+    except ValidationError as error:
+        raise _spec_error(problems_of(error), builder.positions, name) from None
+    return Document(
+        spec=spec,
+        positions=MappingProxyType(builder.positions),
+        normalised=(*notes, *respelt),
+        path=name,
+    )
+
+
+def dumps_spec(spec: CachingSpecification) -> str:
+    """`spec` as YAML, in the order of the schema; equal specifications give equal texts."""
+    yaml = YAML()
+    yaml.Representer = _Representer
+    yaml.width = 1_000_000
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.default_flow_style = False
+    stream = io.StringIO()
+    yaml.dump({ROOT: _written(spec.model_dump())}, stream)
+    return stream.getvalue()
+
+
+def _specification_node(document: Node, name: str) -> Node:
+    """The value of the root key, where the document has that root key and no other."""
+    builder = Builder(name)
+    if not isinstance(document, MappingNode):
+        raise builder.error(
+            document, f"expected a mapping with the key `{ROOT}`", hint=f"begin with `{ROOT}:`"
+        )
+    found: Node | None = None
+    for key, value in document.value:
+        if key.value == ROOT and found is None:
+            found = value
+        elif key.value == ROOT:
+            raise builder.error(key, f"the key `{ROOT}` stands here twice")
+    if found is not None and len(document.value) == 1:
+        return found
+    other = next((key for key, _ in document.value if key.value != ROOT), document)
+    if found is not None:
+        raise builder.error(
+            other, f"unknown key `{other.value}` beside `{ROOT}`", hint=f"put it below `{ROOT}`"
+        )
+    raise builder.error(other, f"the root key `{ROOT}` is missing", hint=_missing_root(document))
+
+
+def _missing_root(document: MappingNode) -> str:
+    names = [str(key.value) for key, _ in document.value]
+    if "inputs" in names or "skill" in names:
+        return "this is a request for a design, not a specification: `cachewright design --request FILE`"
+    if any(name in CachingSpecification.model_fields for name in names):
+        return f"write `{ROOT}:` as the first line and indent the rest below it"
+    near = [meant for name in names if (meant := did_you_mean(name, [ROOT]))]
+    return near[0] if near else f"a specification begins with `{ROOT}:`"
+
+
+def _validated(data: Any, positions: Mapping[Path, Position], respelt: list[str]) -> CachingSpecification:
+    """Validate; respell an enum's value that is only written differently (`LRU`, `user-specific`)."""
+    try:
+        return CachingSpecification.model_validate(data)
+    except ValidationError as error:
+        changed = False
+        for details in error.errors(include_url=False):
+            path: Path = tuple(details["loc"])
+            value = details["input"]
+            if details["type"] != "literal_error" or not isinstance(value, str):
+                continue
+            lower = value.strip().lower()
+            fitting = [word for word in (lower, lower.replace("-", "_")) if word in choices_of(details)]
+            if fitting:
+                _replace(data, path, fitting[0])
+                line = (_nearest(positions, path) or (0, 0))[0]
+                respelt.append(f"line {line}: {spelt(path)} is {value!r}; read as {fitting[0]}")
+                changed = True
+        if not changed:
+            raise
+    return CachingSpecification.model_validate(data)
+
+
+def _replace(data: Any, path: Path, value: str) -> None:
+    """Set `value` at `path`; a text where a list is allowed stands at the index 0 of nothing."""
+    for part in path[:-1]:
+        if isinstance(data[part], str):
+            data[part] = value
+            return
+        data = data[part]
+    data[path[-1]] = value
+
+
+def _nearest(positions: Mapping[Path, Position], path: Path) -> Position | None:
+    for length in range(len(path), -1, -1):
+        if (found := positions.get(path[:length])) is not None:
+            return found
+    return None
+
+
+def _spec_error(problems: list[Problem], positions: Mapping[Path, Position], name: str) -> SpecError:
+    """The first problem in the order of the document; the hint tells how many more there are."""
+    placed = sorted(
+        ((_nearest(positions, problem.path) or (1, 1), problem) for problem in problems),
+        key=lambda pair: pair[0],
+    )
+    (line, column), first = placed[0]
+    others = len(placed) - 1
+    more = f"({others} more problem{'s' if others > 1 else ''} in this file)" if others else None
+    hint = " ".join(part for part in (first.hint, more) if part) or None
+    return SpecError(first.message, path=name, line=line, column=column, hint=hint)
+
+
+#: Texts that a reader of YAML 1.1 takes for something else: truth values, octal and sexagesimal numbers.
+_ELSEWHERE_NOT_TEXT = re.compile(
+    r"(?i:y|n|yes|no|on|off|true|false|null|~|=|<<)|[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?"
+    r"|[-+]?0[xXbBoO]?[0-9a-fA-F_]+|[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9_]+)(?:[eE][-+]?[0-9]+)?"
+    r"|[0-9]{4}-[0-9]{1,2}-[0-9].*"
+)
+_FLOW_WIDTH = 72
+
+
+class _Representer(RoundTripRepresenter):
+    """Writes null as `null`, so that a field without a value does not look forgotten."""
+
+
+def _null(representer: RoundTripRepresenter, _: None) -> Any:
+    return representer.represent_scalar("tag:yaml.org,2002:null", "null")
+
+
+_Representer.add_representer(type(None), _null)
+
+
+def _written(value: Any) -> Any:
+    match value:
+        case Mapping():
+            return CommentedMap((_text(str(key), inline=True), _written(item)) for key, item in value.items())
+        case list() | tuple():
+            items = CommentedSeq(_written(item) for item in value)
+            if _fits_one_line(value):
+                items.fa.set_flow_style()
+            return items
+        case str():
+            return _text(value)
+        case datetime():
+            return DoubleQuotedScalarString(value.isoformat())
+        case _:
+            return value
+
+
+def _fits_one_line(values: list[Any] | tuple[Any, ...]) -> bool:
+    plain = all(isinstance(item, (str, int, float)) and "\n" not in str(item) for item in values)
+    return plain and sum(len(str(item)) + 2 for item in values) <= _FLOW_WIDTH
+
+
+def _text(value: str, *, inline: bool = False) -> object:
+    if "\n" in value and not inline and _literal(value):
+        return LiteralScalarString(value)
+    if _ELSEWHERE_NOT_TEXT.fullmatch(value) or not value.isprintable():
+        return DoubleQuotedScalarString(value)
+    return value
+
+
+def _literal(value: str) -> bool:
+    """Whether a block of lines keeps `value` exactly: printable lines without blanks at their ends."""
+    if value[0] in " \n" or value.endswith("\n\n"):
+        return False
+    return all(line.isprintable() and line == line.rstrip() for line in value.split("\n"))

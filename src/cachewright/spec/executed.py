@@ -1,0 +1,166 @@
+"""Which fields of a specification are executed; the runtime names those that are set and are not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from cachewright.spec.model import CachingSpecification
+from cachewright.spec.section import Path, Section
+
+#: Fields that say something to people and to the design, and change nothing at run time.
+DESCRIPTIVE: frozenset[str] = frozenset(
+    {
+        "meta",
+        "schema_version",
+        "generator",
+        "metrics",
+        "cache_keys.resource.pattern",
+        "cache_keys.resource.includes_user_id",
+        "cache_keys.resource.includes_tenant_id",
+        "cache_keys.collection.pattern",
+        "cache_keys.query_result.pattern",
+        "cache_keys.query_result.includes_user_id",
+        "cache_keys.query_result.includes_tenant_id",
+        "cache_keys.computed.pattern",
+        "cache_targets[].role",
+        "cache_targets[].because",
+        "cache_targets[].query_frequency",
+        "cache_targets[].avg_query_time_ms",
+        "cache_targets[].complexity",
+        "cache_targets[].execution_count",
+        "cache_targets[].window_seconds",
+        "cache_targets[].computation_cost_ms",
+        "cache_targets[].update_frequency",
+        "implementation.cache_layer",
+        "implementation.cache_interceptor[].name",
+    }
+)
+
+#: Fields that the runtime executes, whatever their value.
+EXECUTED: frozenset[str] = frozenset(
+    {
+        "namespace",
+        "consistency.l1_lease_ms",
+        "consistency.identity_ttl_seconds",
+        "consistency.ignore_writes",
+        "consistency.single_host",
+        "cache_targets[].endpoint",
+        "cache_targets[].name",
+        "cache_targets[].cache_key_pattern",
+        "cache_targets[].scope",
+        "cache_targets[].depends_on",
+        "cache_targets[].bypass_when",
+        "cache_targets[].ignored_reads",
+        "cache_targets[].strategy.ttl.duration_seconds",
+        "cache_strategy.ttl.duration_seconds",
+        "cache_strategy.eviction_policy.max_items",
+        "cache_strategy.eviction_policy.max_memory_bytes",
+        "cache_strategy.compression",
+        "configuration.redis.socket_timeout_ms",
+        "configuration.redis.socket_connect_timeout_ms",
+        "multi_tenant.enabled",
+        "multi_user.enabled",
+    }
+)
+
+_NOTHING = "nothing executes this yet"
+_SOURCES = ("claim:", "header:")
+
+
+def _not_sliding(value: Any) -> bool:
+    return not value
+
+
+#: Fields of which some values are executed: the test, and what to say of the others.
+PARTLY: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "identity.user": (lambda value: value.startswith(_SOURCES), "only claim: and header: are executed yet"),
+    "identity.tenant": (lambda value: value.startswith(_SOURCES), "only claim: and header: are executed yet"),
+    "cache_targets[].levels": (lambda value: {"l1", "l2"} >= set(value), "only l1 and l2 are executed yet"),
+    "cache_targets[].mode": (lambda value: value in ("live", "off"), "only live and off are executed yet"),
+    "cache_targets[].cache_type": (
+        lambda value: value in ("redis", "in_memory"),
+        "only redis and in_memory are executed yet",
+    ),
+    "cache_targets[].strategy.pattern": (
+        lambda value: value in (None, "cache_through"),
+        "only cache_through is executed yet",
+    ),
+    "cache_targets[].strategy.ttl.sliding_window": (_not_sliding, "entries expire without sliding"),
+}
+
+#: What happens instead, for fields where that is not plain.
+INSTEAD: Mapping[str, str] = {
+    "cache_strategy.ttl.sliding_window": "entries expire without sliding",
+    "cache_strategy.pattern": "only cache_through is executed yet",
+    "cache_strategy.eviction_policy.type": "entries are evicted by lru",
+    "cache_targets[].percent": "the target is on for every key",
+    "cache_targets[].single_flight": "concurrent misses load once per process",
+    "cache_targets[].authorization": "access is proven for each full key",
+    "alerts": "no alarm fires yet",
+    "cache_warming": "nothing is warmed yet",
+}
+
+
+def unexecuted(spec: CachingSpecification) -> list[tuple[Path, str]]:
+    """The path of every field that `spec` sets and nothing executes, with what happens instead."""
+    return [
+        (path, reason)
+        for path, value in _set_fields(spec, ())
+        if (reason := _reason(pattern_of(path), value)) is not None
+    ]
+
+
+def pattern_of(path: Path) -> str:
+    """`path` with `[]` for every index: `cache_targets[].scope`."""
+    return "".join("[]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+
+
+def _reason(pattern: str, value: Any) -> str | None:
+    if pattern == "cache_targets[]":
+        return f"targets of kind {value.kind} are not executed yet"
+    if (partly := PARTLY.get(pattern)) is not None:
+        executed, reason = partly
+        return None if executed(value) else reason
+    if _covered(pattern, EXECUTED) or _covered(pattern, DESCRIPTIVE):
+        return None
+    return next((reason for prefix, reason in INSTEAD.items() if _below(pattern, prefix)), _NOTHING)
+
+
+def _set_fields(section: Section, path: Path) -> Iterator[tuple[Path, Any]]:
+    for name in type(section).model_fields:
+        value, place = getattr(section, name), (*path, name)
+        if not _is_set(section, name):
+            continue
+        if isinstance(value, Section):
+            yield from _set_fields(value, place)
+        elif isinstance(value, tuple) and value and isinstance(value[0], Section):
+            yield from _set_items(value, place)
+        else:
+            yield place, value
+
+
+def _set_items(items: tuple[Any, ...], path: Path) -> Iterator[tuple[Path, Any]]:
+    """The fields of each item; the item as a whole where none of its fields is executed."""
+    known = any(_below(pattern, f"{pattern_of(path)}[]") for pattern in (*EXECUTED, *DESCRIPTIVE))
+    for index, item in enumerate(items):
+        is_other_kind = path == ("cache_targets",) and item.kind != "endpoint"
+        if known and not is_other_kind:
+            yield from _set_fields(item, (*path, index))
+        else:
+            yield (*path, index), item
+
+
+def _is_set(section: Section, name: str) -> bool:
+    if section.writes == "set":
+        return name in section.model_fields_set
+    default = type(section).model_fields[name].get_default(call_default_factory=True)
+    return bool(getattr(section, name) != default)
+
+
+def _covered(pattern: str, table: frozenset[str]) -> bool:
+    return any(_below(pattern, prefix) for prefix in table)
+
+
+def _below(pattern: str, prefix: str) -> bool:
+    return pattern == prefix or pattern.startswith((f"{prefix}.", f"{prefix}["))

@@ -1,0 +1,197 @@
+"""Tags: names for the sets of data an entry depends on.
+
+`tasks(user_id=7)` some rows, `tasks#bulk` rows nobody could pin, `tasks` any row. A reader that knows which
+rows it read holds the row tag and `#bulk`; one that does not holds the table. A write changes the table and,
+in addition, the row tags of its old and new values, or `#bulk` where they are not known.
+
+Values are compared in a *coarse* canonical form (case, padding, spelling of numbers and UUIDs are ignored):
+two values that a database may hold equal always meet in one tag. Merging more than the database would only
+invalidates more; the reverse would be a stale answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+from uuid import UUID
+
+from cachewright.spec.keys import escape
+
+_NUMBER = re.compile(r"([+-]?)0*(\d+)(?:\.0*)?\Z")
+_EXPONENT = re.compile(r"[+-]?\d+(?:\.\d*)?e[+-]?\d+\Z")
+_UUID = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}\Z")
+_TEMPLATE = re.compile(r"\s*(?P<table>[^\s(){}#=,]+)\s*(?:\((?P<columns>[^()]*)\))?\s*\Z")
+_LONGEST = 64
+
+NAMESPACE_TAG = "ns"
+#: NULL in an image of a row: known, and equal to no value that a read could pin.
+NULL = "%null"
+
+ColumnSets = Mapping[str, frozenset[tuple[str, ...]]]
+
+
+class TagTemplateError(ValueError):
+    """A tag template that has no meaning; the message says what is allowed."""
+
+
+def target_tag(name: str) -> str:
+    """The tag of every entry of one target."""
+    return f"target:{escape(name)}"
+
+
+def table_tag(table: str) -> str:
+    """Any row of `table`."""
+    return table
+
+
+def bulk_tag(table: str) -> str:
+    """Rows of `table` that a write changed without saying which."""
+    return f"{table}#bulk"
+
+
+def row_tag(table: str, values: Mapping[str, str]) -> str:
+    """The rows of `table` with these (canonical) values; columns are sorted, values escaped."""
+    inside = ",".join(f"{column}={escape(values[column])}" for column in sorted(values))
+    return f"{table}({inside})"
+
+
+def canonical(value: Any) -> str | None:  # noqa: PLR0911 - one line for each kind of value
+    """The coarse form of a value in a tag, or None where equality in the database is not known well enough.
+
+    `7`, `'7'`, `'07'` and `7.0` meet; so do `True` and `1`, the spellings of a UUID, and texts that differ in
+    case, padding or Unicode form. Dates, fractions, bytes and containers have none.
+    """
+    match value:
+        case Enum():
+            return canonical(value.value)
+        case bool():
+            return str(int(value))
+        case int():
+            return str(value)
+        case float() | Decimal():
+            return str(int(value)) if math.isfinite(value) and value == int(value) else None
+        case UUID():
+            return value.hex
+        case str():
+            return _canonical_text(value)
+    return None
+
+
+def _canonical_text(value: str) -> str | None:
+    text = unicodedata.normalize("NFKC", value).casefold().strip()
+    number = _NUMBER.match(text)
+    if number:
+        sign, digits = number.groups()
+        return f"-{digits}" if sign == "-" and digits.strip("0") else digits
+    if _EXPONENT.match(text):  # a database may read it as an integer
+        return None
+    if text in ("true", "false"):
+        return str(int(text == "true"))
+    if _UUID.match(text):
+        return text.replace("-", "")
+    if len(text) > _LONGEST:
+        return f"~{hashlib.blake2b(text.encode('utf-8', 'surrogatepass'), digest_size=16).hexdigest()}"
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a column of a tag template takes its value: a field of the driver, or a constant."""
+
+    name: str | None
+    constant: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TagTemplate:
+    """`tasks(user_id={user_id})`, `settings(key=theme)` or `tasks`: an item of `depends_on`."""
+
+    table: str
+    columns: tuple[tuple[str, Source], ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> TagTemplate:
+        """Parse one item of `depends_on`. Raises `TagTemplateError`."""
+        found = _TEMPLATE.match(text)
+        if not found:
+            raise TagTemplateError(f"{text!r} is no tag: write table, or table(column={{field}},…)")
+        inside = found["columns"]
+        if inside is None:
+            return cls(found["table"].lower())
+        columns = sorted((_column(text, item) for item in inside.split(",")), key=lambda column: column[0])
+        if len({column for column, _ in columns}) < len(columns):
+            raise TagTemplateError(f"{text!r} names a column twice")
+        return cls(found["table"].lower(), tuple(columns))
+
+    def __str__(self) -> str:
+        if not self.columns:
+            return self.table
+        inside = ",".join(f"{c}={{{s.name}}}" if s.name else f"{c}={s.constant}" for c, s in self.columns)
+        return f"{self.table}({inside})"
+
+    def bind(self, values: Mapping[str, Any]) -> tuple[str, ...]:
+        """The tags of this template for these values: the row tag and `#bulk`, or the any-row tag."""
+        bound: dict[str, str] = {}
+        for column, source in self.columns:
+            value = source.constant if source.name is None else canonical(values.get(source.name))
+            if value is None:
+                return (table_tag(self.table),)
+            bound[column] = value
+        if not bound:
+            return (table_tag(self.table),)
+        return (row_tag(self.table, bound), bulk_tag(self.table))
+
+
+def _column(text: str, item: str) -> tuple[str, Source]:
+    column, equals, value = (part.strip() for part in item.partition("="))
+    if not column or not equals or not value:
+        raise TagTemplateError(f"{text!r}: write table(column={{field}}) or table(column=constant)")
+    if value.startswith("{") and value.endswith("}") and len(value) > 2:
+        return column.lower(), Source(value[1:-1].strip())
+    if "{" in value or "}" in value:
+        raise TagTemplateError(f"{text!r}: a field is written {{name}} and stands alone")
+    return column.lower(), Source(None, canonical(value.strip("'\"")))
+
+
+def column_sets(templates: Iterable[TagTemplate]) -> dict[str, frozenset[tuple[str, ...]]]:
+    """For each table the sets of columns some row tag uses; every writer must know all of them."""
+    sets: dict[str, set[tuple[str, ...]]] = {}
+    for template in templates:
+        if template.columns:
+            sets.setdefault(template.table, set()).add(tuple(column for column, _ in template.columns))
+    return {table: frozenset(found) for table, found in sets.items()}
+
+
+def read_alternatives(table: str, pinned: Mapping[str, str], sets: ColumnSets) -> frozenset[str]:
+    """The tags any one of which covers a read of `table` whose rows all have the `pinned` values."""
+    rows = {
+        row_tag(table, {column: pinned[column] for column in columns})
+        for columns in sets.get(table, ())
+        if all(column in pinned for column in columns)
+    }
+    return frozenset({table_tag(table), *rows})
+
+
+def write_tags(table: str, images: Iterable[Mapping[str, str | None]] | None, sets: ColumnSets) -> frozenset[str]:
+    """The tags a write to `table` changes.
+
+    `images` are the old and new rows as far as known, canonical values by column; a column that is absent or
+    None in an image is unknown there. `images=None`: nothing is known about the rows.
+    """
+    tags = {table_tag(table)}
+    known = list(images) if images is not None else None
+    for columns in sets.get(table, ()):
+        if known is None or any(image.get(column) is None for image in known for column in columns):
+            tags.add(bulk_tag(table))
+        else:
+            tags.update(row_tag(table, {c: str(image[c]) for c in columns}) for image in known)
+    if known is None:
+        tags.add(bulk_tag(table))
+    return frozenset(tags)

@@ -1,0 +1,248 @@
+"""A specification made ready to execute: parsed patterns, bound names, flat tags. Runtime and simulator share it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cachewright.errors import SpecError
+from cachewright.spec import tags as t
+from cachewright.spec.conditions import Condition, ConditionError
+from cachewright.spec.document import Document
+from cachewright.spec.keys import KeyPatternError, KeyTemplate, UnboundFieldError
+from cachewright.spec.model import CachingSpecification
+from cachewright.spec.semantics import Policy, Scope
+from cachewright.spec.tags import ColumnSets, TagTemplate, TagTemplateError
+
+Values = Mapping[str, Any]
+
+#: Fields that may be absent from a request: absence is a value of its own (absent is not empty).
+_OPTIONAL = ("query.", "header.", "cookie.")
+_NAMED = ("query.", "path.", "header.", "cookie.", "claim.")
+_SCOPE_FIELD = {Scope.USER: "user_id", Scope.TENANT: "tenant_id", Scope.CREDENTIAL: "cred"}
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A target bound to one request: its logical key and the tags predicted for it."""
+
+    key: str
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One endpoint to cache.
+
+    `problem` says why the runtime must not serve it although it is specified (a scope without its key part);
+    `keyed` are the parts of a request that key and scope account for, as capture names its reads.
+    """
+
+    name: str
+    method: str
+    template: str
+    scope: Scope
+    key: KeyTemplate
+    depends_on: tuple[TagTemplate, ...]
+    policy: Policy
+    levels: tuple[str, ...]
+    bypass: tuple[Condition, ...]
+    ignored_reads: frozenset[str]
+    max_staleness: float | None
+    problem: str | None = None
+
+    @property
+    def declared(self) -> bool:
+        """Whether the specification says what a load without SQL depends on, or how stale it may be."""
+        return bool(self.depends_on) or self.max_staleness is not None
+
+    def unkeyed(self, reads: Collection[str], declared: Collection[str], covered: Collection[str]) -> frozenset[str]:
+        """What a load read that neither key nor scope nor the specification's `ignored_reads` accounts for.
+
+        `reads` were noticed, `declared` are the route's own parameters, `covered` see `identity.covered`.
+        """
+        return frozenset({*reads, *declared} - self.keyed - self.ignored_reads - set(covered))
+
+    @property
+    def keyed(self) -> frozenset[str]:
+        """What of the request the key holds, in the names of capture: `query:page`, `header:accept-language`."""
+        return frozenset(field.replace(".", ":", 1) for field in self.key.fields if field.startswith(_NAMED))
+
+    def bind(self, values: Values) -> Bound:
+        """Key and predicted tags for one request. Raises `UnboundFieldError`: bypass, never share (G2)."""
+        given = dict(values)
+        for field in self.key.fields:
+            if field not in given or (given[field] is None and not field.startswith(_OPTIONAL)):
+                if not field.startswith(_OPTIONAL):
+                    raise UnboundFieldError(field)
+                given[field] = None
+        found = [t.NAMESPACE_TAG, t.target_tag(self.name), *self.key.prefixes(given)]
+        for template in self.depends_on:
+            found.extend(template.bind(given))
+        return Bound(self.key.render(given), tuple(dict.fromkeys(found)))
+
+    def bypassed(self, values: Values) -> bool:
+        """Whether a `bypass_when` condition of the target holds for this request."""
+        return any(condition.holds(values) for condition in self.bypass)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A whole specification, executable.
+
+    `identity` maps `user_id` and `tenant_id` to the field they come from (`claim.sub`, `header.x-user`, `host`).
+    """
+
+    namespace: str
+    targets: Mapping[tuple[str, str], Target]
+    identity: Mapping[str, str]
+    column_sets: ColumnSets
+    ignored_writes: frozenset[tuple[str, str]]
+    l1_lease: float
+    single_host: bool
+
+    def identify(self, values: dict[str, Any]) -> dict[str, Any]:
+        """`values` with the scope ids that the specification's `identity` finds in them; ids are texts."""
+        for name, source in self.identity.items():
+            value = values.get(source)
+            if isinstance(value, (str, int)) and not isinstance(value, bool) and value != "":
+                values[name] = str(value)
+        return values
+
+
+def compile_plan(document: Document) -> Plan:
+    """Parse every pattern of `document` once. Raises `SpecError` with the place of what cannot be understood."""
+    spec = document.spec
+    targets: dict[tuple[str, str], Target] = {}
+    for index, item in enumerate(spec.cache_targets):
+        if item.endpoint is None:
+            continue
+        target = _target(document, index)
+        targets[target.method, target.template] = target
+    consistency = spec.consistency
+    return Plan(
+        namespace=spec.namespace,
+        targets=targets if spec.enabled else {},
+        identity=_identity(spec),
+        column_sets=t.column_sets(tag for target in targets.values() for tag in target.depends_on),
+        ignored_writes=frozenset(_column(name) for name in consistency.ignore_writes),
+        l1_lease=consistency.l1_lease_ms / 1000,
+        single_host=consistency.single_host,
+    )
+
+
+def _column(name: str) -> tuple[str, str]:
+    table, _, column = name.lower().rpartition(".")
+    return table, column
+
+
+def _identity(spec: CachingSpecification) -> dict[str, str]:
+    """Sources that a request shows by itself; a `dependency:` source needs the application to run first."""
+    found: dict[str, str] = {}
+    for name, source in (("user_id", spec.identity.user), ("tenant_id", spec.identity.tenant)):
+        kind, _, rest = (source or "").partition(":")
+        if kind == "claim":
+            found[name] = f"claim.{rest}"
+        elif kind == "header":
+            found[name] = f"header.{rest.lower()}"
+        elif kind == "host":
+            found[name] = "host"
+    return found
+
+
+def _target(document: Document, index: int) -> Target:
+    item = document.spec.cache_targets[index]
+    place: tuple[str | int, ...] = ("cache_targets", index)
+    method, _, template = (item.endpoint or "").strip().rpartition(" ")
+    scope = Scope(item.scope or "credential")
+    key = _key(document, index, template, scope)
+    return Target(
+        name=item.name or f"{method or 'GET'} {template}",
+        method=(method or "GET").upper(),
+        template=template,
+        scope=scope,
+        key=key,
+        depends_on=tuple(
+            _parsed(document, (*place, "depends_on", at), TagTemplate.parse, text, template)
+            for at, text in enumerate(item.depends_on)
+        ),
+        policy=_policy(document.spec, index),
+        levels=tuple(item.levels or (document.spec.cache_strategy.hierarchy_level or "l2",)),
+        bypass=tuple(
+            _parsed(document, (*place, "bypass_when", at), Condition.parse, text, template)
+            for at, text in enumerate(item.bypass_when)
+        ),
+        ignored_reads=frozenset(item.ignored_reads),
+        max_staleness=item.max_staleness_seconds or None,
+        problem=_problem(scope, key),
+    )
+
+
+def _problem(scope: Scope, key: KeyTemplate) -> str | None:
+    field = _SCOPE_FIELD.get(scope)
+    if field is None or field in key.fields:
+        return None
+    return f"its scope is {scope}, but its key has no {{{field}}}"
+
+
+def _key(document: Document, index: int, template: str, scope: Scope) -> KeyTemplate:
+    """The target's pattern; a credential scope adds its prefix by itself where the pattern has none (C67)."""
+    item = document.spec.cache_targets[index]
+    pattern = item.cache_key_pattern
+    if scope is Scope.CREDENTIAL and "{cred}" not in pattern:
+        pattern = f"cred:{{cred}}:{pattern}"
+    path_fields = _path_fields(template)
+
+    def resolve(name: str) -> str:
+        if name in ("user_id", "tenant_id", "cred", "host") or name.startswith(_NAMED):
+            return name
+        return f"path.{name}" if name in path_fields else f"query.{name}"
+
+    try:
+        return KeyTemplate.parse(pattern, resolve)
+    except KeyPatternError as error:
+        raise _misread(document, ("cache_targets", index, "cache_key_pattern"), error) from None
+
+
+def _path_fields(template: str) -> frozenset[str]:
+    pieces = template.split("{")[1:]
+    return frozenset(piece.partition("}")[0].partition(":")[0] for piece in pieces)
+
+
+def _parsed(document: Document, place: tuple[str | int, ...], parse: Any, text: str, template: str) -> Any:
+    try:
+        parsed = parse(text)
+    except (TagTemplateError, ConditionError) as error:
+        raise _misread(document, place, error) from None
+    return _qualified(parsed, _path_fields(template)) if isinstance(parsed, TagTemplate) else parsed
+
+
+def _qualified(template: TagTemplate, path_fields: frozenset[str]) -> TagTemplate:
+    """Bare names in tag templates mean what they mean in key patterns."""
+
+    def name(source: t.Source) -> t.Source:
+        bare = source.name
+        if bare is None or bare in ("user_id", "tenant_id", "host") or bare.startswith(_NAMED):
+            return source
+        return t.Source(f"path.{bare}" if bare in path_fields else f"query.{bare}")
+
+    return TagTemplate(template.table, tuple((column, name(source)) for column, source in template.columns))
+
+
+def _misread(document: Document, place: tuple[str | int, ...], error: Exception) -> SpecError:
+    line, column = document.position(place) or (None, None)
+    return SpecError(str(error), path=document.path, line=line, column=column)
+
+
+def _policy(spec: CachingSpecification, index: int) -> Policy:
+    item = spec.cache_targets[index]
+    own = item.strategy.ttl if item.strategy is not None else None
+    ttl = own if own is not None else spec.cache_strategy.ttl
+    staleness = item.max_staleness_seconds or None
+    limits = [limit for limit in (ttl.duration_seconds, staleness) if limit is not None]
+    return Policy(
+        ttl=float(min(limits)) if limits else None,
+        identity_ttl=float(spec.consistency.identity_ttl_seconds),
+        mode=item.mode,
+    )

@@ -1,0 +1,1 @@
+"""What an SQL statement reads and writes; the parser is imported only by `cachewright.sql.parse`."""

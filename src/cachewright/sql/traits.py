@@ -1,0 +1,158 @@
+"""What a statement is like besides what it touches: how complex, how repeatable, which values it compares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sqlglot import exp
+
+from cachewright.sql.columns import owner
+from cachewright.sql.facts import Complexity, Operand
+from cachewright.sql.functions import (
+    MOMENT_WITHOUT_ARGUMENTS,
+    RELATIVE_MOMENTS,
+    VOLATILE,
+    VOLATILE_KINDS,
+    is_known,
+)
+from cachewright.sql.operands import Operands
+from cachewright.sql.scopes import Scope, children
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """An operand of a comparison; `column` is one on another side of it, `table` its owner, if known."""
+
+    operand: Operand
+    column: str | None = None
+    table: str | None = None
+
+
+def complexity_of(root: exp.Expr) -> Complexity:
+    """Grade a statement by what it contains.
+
+    One point for each join, and one in all for each of: aggregates or GROUP BY, DISTINCT; two for each
+    subquery, derived table or common table expression, for each further arm of a set operation, and for
+    windows in all. Up to 1 is low, up to 4 medium, more is high; a recursive query is high.
+    """
+    selects = joins = 0
+    extras = dict.fromkeys(("aggregate", "distinct", "window"), 0)
+    for node in root.walk():
+        match node:
+            case exp.With() if node.args.get("recursive"):
+                return "high"
+            case exp.Select():
+                selects += 1
+            case exp.Join():
+                joins += 1
+            case exp.AggFunc() | exp.Group():
+                extras["aggregate"] = 1
+            case exp.Distinct():
+                extras["distinct"] = 1
+            case exp.Window():
+                extras["window"] = 2
+            case _:
+                pass
+    below = max(0, selects - isinstance(root, exp.Query))
+    points = joins + 2 * below + sum(extras.values())
+    if points <= 1:
+        return "low"
+    return "medium" if points <= 4 else "high"
+
+
+def nondeterministic(root: exp.Expr) -> Iterator[str]:
+    """Yield names of what may answer differently on unchanged tables: clocks, dice, sessions, sequences."""
+    for node in root.walk():
+        match node:
+            case exp.Literal(is_string=True) if _moves(node):
+                yield f"'{node.this.lower()}'"
+            case exp.Parameter() | exp.SessionParameter():
+                yield f"@{node.name.lower()}"
+            case exp.TableSample():
+                yield "tablesample"
+            case exp.Column() if not node.table and not node.this.args.get("quoted"):
+                if node.name.lower() in {"current_role", "session_user", "current_user", "sysdate"}:
+                    yield node.name.lower()
+            case exp.Func():
+                name = _function_name(node)
+                bare = not any(True for _ in children(node, but=("this",) if _is_anonymous(node) else ()))
+                volatile = name in VOLATILE or type(node).__name__ in VOLATILE_KINDS
+                if volatile or (bare and name.replace("_", "") in _BARE_MOMENTS):
+                    yield name
+            case _:
+                pass
+
+
+_BARE_MOMENTS = frozenset(name.replace("_", "") for name in MOMENT_WITHOUT_ARGUMENTS)
+
+
+def opaque(root: exp.Expr) -> Iterator[str]:
+    """Yield names of functions that are not known to be built in."""
+    for node in root.find_all(exp.Anonymous, exp.AnonymousAggFunc):
+        name = _function_name(node)
+        if not is_known(name):
+            yield name
+
+
+def _is_anonymous(node: exp.Expr) -> bool:
+    return isinstance(node, exp.Anonymous | exp.AnonymousAggFunc)
+
+
+def _function_name(node: exp.Func) -> str:
+    return node.name.lower() if _is_anonymous(node) else node.sql_name().lower()
+
+
+def _moves(node: exp.Literal) -> bool:
+    text = node.this.strip().lower()
+    return text == "now" or (text in RELATIVE_MOMENTS and isinstance(node.parent, exp.Cast))
+
+
+def compared(scope: Scope, operands: Operands) -> Iterator[Compared]:
+    """Yield each operand of the scope's comparisons, by itself and with each column on another side."""
+    for node in scope.nodes:
+        if not isinstance(node, exp.Predicate) or isinstance(node, exp.SubqueryPredicate):
+            continue
+        if isinstance(node.parent, exp.Update | exp.OnConflict):
+            continue  # an assignment
+        sides = list(children(node))
+        values = [list(_values(side, operands)) for side in sides]
+        for place, side in enumerate(sides):
+            yield from map(Compared, values[place])
+            for column in _within(side, exp.Column):
+                assert isinstance(column, exp.Column)
+                source = owner(scope, column)
+                table = source.table if source else None
+                for at, found in enumerate(values):
+                    if at != place:
+                        yield from (Compared(value, column.name.lower(), table) for value in found)
+
+
+def limits(scope: Scope, operands: Operands) -> Iterator[Operand]:
+    """Yield the operands of LIMIT, OFFSET and FETCH."""
+    for node in scope.nodes:
+        if isinstance(node, exp.Limit | exp.Offset | exp.Fetch):
+            for child in children(node):
+                yield from _values(child, operands)
+
+
+def _values(side: exp.Expr, operands: Operands) -> Iterator[Operand]:
+    direct = operands.read(side)
+    if direct is not None:
+        yield direct
+        return
+    for node in _within(side, exp.Placeholder):
+        bind = operands.read(node)
+        if bind is not None:
+            yield bind
+
+
+def _within(side: exp.Expr, kind: type[exp.Expr]) -> Iterator[exp.Expr]:
+    """Yield nodes of a kind, not looking into queries."""
+    open_nodes = [side]
+    while open_nodes:
+        node = open_nodes.pop()
+        if isinstance(node, kind):
+            yield node
+        elif not isinstance(node, exp.Query):
+            open_nodes += reversed(list(children(node)))
