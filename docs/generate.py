@@ -22,12 +22,14 @@ NOTE = "<!-- Written by docs/generate.py; run `make docs` after a change. -->"
 
 
 def main() -> None:
+    """Write all pages."""
     for name, page in PAGES.items():
         (REFERENCE / name).write_text(page(), encoding="utf-8")
         sys.stderr.write(f"docs/reference/{name}\n")
 
 
 def cli_page() -> str:
+    """All commands."""
     return _page("Command line", [CLI_INTRODUCTION, *(_command(module) for module in commands.COMMANDS)])
 
 
@@ -35,7 +37,9 @@ def _command(module: Any) -> str:
     name = module.__name__.rpartition(".")[2]
     function = getattr(module, name)
     lines = [f"## cachewright {name}", "", _paragraphs(function), "", "```bash", module.EXAMPLE, "```"]
-    rows = [_parameter(parameter) for parameter in inspect.signature(function, eval_str=True).parameters.values()]
+    rows = [
+        _parameter(parameter) for parameter in inspect.signature(function, eval_str=True).parameters.values()
+    ]
     if rows:
         lines += ["", "| | default | |", "|---|---|---|", *rows]
     return "\n".join(lines)
@@ -45,13 +49,16 @@ def _parameter(parameter: inspect.Parameter) -> str:
     info = typing.get_args(parameter.annotation)[1]
     name = _code(" ".join((*(info.param_decls or ()), info.metavar or "")).strip())
     required = parameter.default is inspect.Parameter.empty
-    default = "required" if required else "" if parameter.default in (None, False) else _code(parameter.default)
+    default = (
+        "required" if required else "" if parameter.default in (None, False) else _code(parameter.default)
+    )
     bounds = f" At least {info.min}." if info.min is not None and info.max is None else ""
     variable = f" Also from {_code(info.envvar)}." if info.envvar else ""
     return f"| {name} | {default} | {_cell(info.help or '')}{bounds}{variable} |"
 
 
 def errors_page() -> str:
+    """All errors."""
     rows = ["| code | error | exit code | what it is |", "|---|---|---|---|"]
     for kind in _kinds_of_errors(errors.CachewrightError):
         rows.append(
@@ -69,6 +76,7 @@ def _kinds_of_errors(kind: type[errors.CachewrightError]) -> Iterator[type[error
 
 
 def specification_page() -> str:
+    """All fields of a specification."""
     from cachewright.spec.schema import json_schema
 
     definitions = json_schema()["$defs"]
@@ -83,14 +91,22 @@ def _section(name: str, definition: Mapping[str, Any]) -> str:
     properties: Mapping[str, Any] = definition.get("properties", {})
     if properties:
         lines += ["", "| field | type | default | |", "|---|---|---|---|"]
-        lines += [_field(field, schema, definition.get("required", ())) for field, schema in properties.items()]
+        lines += [
+            _field(field, schema, definition.get("required", ())) for field, schema in properties.items()
+        ]
     elif "enum" in definition:
         lines += ["", f"One of {_alternatives(definition)}."]
     return "\n".join(lines)
 
 
 def _field(name: str, schema: Mapping[str, Any], required: typing.Collection[str]) -> str:
-    default = "required" if name in required else _code(_yaml(schema.get("default", ""))) if "default" in schema else ""
+    default = (
+        "required"
+        if name in required
+        else _code(_yaml(schema.get("default", "")))
+        if "default" in schema
+        else ""
+    )
     mark = " *(extension)*" if schema.get("x-extension") else ""
     return f"| {_code(name)}{mark} | {_type(schema)} | {default} | {_cell(schema.get('description', ''))} |"
 
@@ -137,6 +153,7 @@ def _yaml(value: Any) -> str:
 
 
 def trace_page() -> str:
+    """The tables of a trace."""
     from cachewright.evidence.trace import TRACE_VERSION
     from cachewright.evidence.tracefile import SCHEMA
 
@@ -156,11 +173,14 @@ def _table(name: str, body: str) -> str:
             continue
         column, _, comment = line.partition("--")
         definition = column.strip().rstrip(",").split()
-        rows.append(f"| {_code(definition[0])} {' '.join(definition[1:]).lower()} | {_cell(comment.strip())} |")
+        rows.append(
+            f"| {_code(definition[0])} {' '.join(definition[1:]).lower()} | {_cell(comment.strip())} |"
+        )
     return "\n".join([f"## {name}", *(["", about] if about else []), "", *rows])
 
 
 def checks_page() -> str:
+    """All checks."""
     from cachewright.checks.registry import CHECKS
 
     rows = ["| code | severity | what it says |", "|---|---|---|"]

@@ -169,6 +169,9 @@ def test_raw_connections_are_reported(engine, sink):
     connection.commit()
     connection.close()
 
+    with Session(engine) as session:
+        session.get(Item, 1)
+
     assert len(sink.escapes) == 2, "when it was handed out and when it came back"
 
 
@@ -210,4 +213,8 @@ def test_declared_tables_name_keys_and_references():
     assert tables.columns["capture_items"] == ("id", "owner_id", "title")
     assert tables.primary_keys["capture_owners"] == ("id",)
     [reference] = [r for r in tables.references if r.table == "capture_items"]
-    assert (reference.target, reference.on_delete, reference.columns) == ("capture_owners", "CASCADE", ("owner_id",))
+    assert (reference.target, reference.on_delete, reference.columns) == (
+        "capture_owners",
+        "CASCADE",
+        ("owner_id",),
+    )

@@ -48,7 +48,9 @@ def build() -> FastAPI:
         return {"seen": request.headers.get("x-shown"), "path": request.url.path}
 
     app.include_router(router, prefix="/a")
-    app.include_router(router, prefix="/b", dependencies=[Depends(APIKeyHeader(name="X-Key", auto_error=False))])
+    app.include_router(
+        router, prefix="/b", dependencies=[Depends(APIKeyHeader(name="X-Key", auto_error=False))]
+    )
 
     @app.get("/paged")
     def paged(page: Page = Query(), theme: str | None = Cookie(None)):
@@ -110,7 +112,9 @@ async def client_and_observer():
 def test_templates_methods_and_credentials_of_included_and_mounted_routes():
     routes = {route.template: route for route in walk(build())}
 
-    assert {"/a/things/{thing_id}", "/b/things/{thing_id}", "/paged", "/raw", "/sub/leaf/{name}"} <= set(routes)
+    assert {"/a/things/{thing_id}", "/b/things/{thing_id}", "/paged", "/raw", "/sub/leaf/{name}"} <= set(
+        routes
+    )
     assert routes["/a/things/{thing_id}"].credentials == ("header:authorization",)
     assert set(routes["/b/things/{thing_id}"].credentials) == {"header:authorization", "header:x-key"}
     assert routes["/sub/leaf/{name}"].credentials == ("cookie:sid",)
@@ -118,7 +122,12 @@ def test_templates_methods_and_credentials_of_included_and_mounted_routes():
 
 
 def test_parameters_are_read_from_the_declaration():
-    params = {(p.where, p.name): p for r in walk(build()) if r.template in ("/a/things/{thing_id}", "/paged") for p in r.params}
+    params = {
+        (p.where, p.name): p
+        for r in walk(build())
+        if r.template in ("/a/things/{thing_id}", "/paged")
+        for p in r.params
+    }
 
     assert params["path", "thing_id"].type == "int"
     assert params["query", "colour"].type == "enum"
@@ -153,12 +162,16 @@ def test_spellings_of_one_request_have_one_set_of_values(query, same):
 def test_other_values_stay_other_values(query):
     [route] = [r for r in walk(build()) if r.template == "/a/things/{thing_id}"]
 
-    assert route.values({"query_string": query}, {"thing_id": "7"}) != route.values({"query_string": b""}, {"thing_id": "7"})
+    assert route.values({"query_string": query}, {"thing_id": "7"}) != route.values(
+        {"query_string": b""}, {"thing_id": "7"}
+    )
 
 
 async def test_only_reads_of_the_application_count(client_and_observer):
     client, observer = client_and_observer
-    await client.get("/a/things/7", headers={"Origin": "http://o", "Accept-Encoding": "gzip", "Cookie": "z=1"})
+    await client.get(
+        "/a/things/7", headers={"Origin": "http://o", "Accept-Encoding": "gzip", "Cookie": "z=1"}
+    )
 
     [context] = observer.contexts
     assert context.reads == {"header:x-shown"}

@@ -19,7 +19,12 @@ def test_what_is_executed_is_not_named():
         named(
             namespace="todo",
             identity={"user": "claim:sub", "tenant": "header:X-Tenant"},
-            consistency={"l1_lease_ms": 10, "identity_ttl_seconds": 10, "ignore_writes": ["a.b"], "single_host": True},
+            consistency={
+                "l1_lease_ms": 10,
+                "identity_ttl_seconds": 10,
+                "ignore_writes": ["a.b"],
+                "single_host": True,
+            },
             cache_targets=[
                 {
                     "endpoint": "GET /a",
@@ -48,7 +53,13 @@ def test_what_is_executed_is_not_named():
 
 
 def test_descriptions_are_not_named():
-    target = {"endpoint": "/a", "query_frequency": "5/s", "avg_query_time_ms": 3, "because": ["F1"], "role": "query"}
+    target = {
+        "endpoint": "/a",
+        "query_frequency": "5/s",
+        "avg_query_time_ms": 3,
+        "because": ["F1"],
+        "role": "query",
+    }
     assert (
         named(
             meta={"feature_spec": "a", "sources": ["t"]},
@@ -70,7 +81,10 @@ def test_what_is_set_and_not_executed_is_named_with_its_path():
                     {"endpoint": "/a"},
                     {"endpoint": "/b", "percent": 50, "mode": "shadow", "levels": ["l1", "l3"]},
                     {"database_query": "SELECT 1", "percent": 5},
-                    {"endpoint": "/c", "strategy": {"ttl": {"sliding_window": True, "max_duration_seconds": 900}}},
+                    {
+                        "endpoint": "/c",
+                        "strategy": {"ttl": {"sliding_window": True, "max_duration_seconds": 900}},
+                    },
                 ],
                 "invalidation": {"rules": [{"operation": "update", "invalidate_patterns": ["a"]}]},
                 "alerts": {"low_hit_rate": {"enabled": True}},
@@ -92,7 +106,9 @@ def test_what_is_set_and_not_executed_is_named_with_its_path():
 
 
 def test_a_value_that_equals_the_default_is_not_set():
-    assert named(cache_strategy=CacheStrategy().model_dump(), alerts={"low_hit_rate": {"threshold": 0.5}}) == []
+    assert (
+        named(cache_strategy=CacheStrategy().model_dump(), alerts={"low_hit_rate": {"threshold": 0.5}}) == []
+    )
 
 
 def test_every_entry_of_the_tables_is_a_field():
@@ -103,11 +119,20 @@ def test_every_entry_of_the_tables_is_a_field():
         for part in pattern.replace("[]", ".[]").split("."):
             options = [node, *node.get("anyOf", [])]
             options = [schema["$defs"][o["$ref"].rpartition("/")[2]] if "$ref" in o else o for o in options]
-            inner = [o["items"] if part == "[]" else o["properties"][part] for o in options if ("items" in o if part == "[]" else part in o.get("properties", {}))]
+            inner = [
+                o["items"] if part == "[]" else o["properties"][part]
+                for o in options
+                if ("items" in o if part == "[]" else part in o.get("properties", {}))
+            ]
             if not inner:
                 return False
             node = inner[0]
         return True
 
-    missing = [pattern for table in (EXECUTED, DESCRIPTIVE, PARTLY, INSTEAD) for pattern in table if not exists(pattern)]
+    missing = [
+        pattern
+        for table in (EXECUTED, DESCRIPTIVE, PARTLY, INSTEAD)
+        for pattern in table
+        if not exists(pattern)
+    ]
     assert missing == []

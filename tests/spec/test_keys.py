@@ -24,7 +24,11 @@ from cachewright.spec.keys import (
 @pytest.mark.parametrize(
     ("pattern", "values", "key"),
     [
-        ("tenant:{tenant_id}:tasks:page:{page}", {"tenant_id": "abc123", "page": "1"}, "tenant:abc123:tasks:page:1"),
+        (
+            "tenant:{tenant_id}:tasks:page:{page}",
+            {"tenant_id": "abc123", "page": "1"},
+            "tenant:abc123:tasks:page:1",
+        ),
         (
             "tenant:{tenant_id}:user:{user_id}:profile",
             {"tenant_id": "abc123", "user_id": "def456"},
@@ -85,7 +89,9 @@ def test_encoding_is_injective(one, other, text):
 @given(st.text(max_size=300), st.booleans())
 def test_nothing_structural_is_ever_raw(value, text):
     rendered = encode(value, text=text).replace("%", "")
-    assert not any(character in RESERVED or character.isspace() or not character.isprintable() for character in rendered)
+    assert not any(
+        character in RESERVED or character.isspace() or not character.isprintable() for character in rendered
+    )
 
 
 @given(st.lists(st.tuples(st.text(max_size=6), st.text(max_size=6)), min_size=2, max_size=2, unique=True))

@@ -1,9 +1,10 @@
 """What a specification accepts, what it refuses, and what it means where it says nothing."""
 
 import pytest
+from pydantic import ValidationError
+
 from cachewright.spec.model import CachingSpecification
 from cachewright.spec.strategy import CacheStrategy, StrategyOverride
-from pydantic import ValidationError
 
 ENDPOINT = {"endpoint": "GET /api/tasks"}
 TWELVE = [
@@ -40,7 +41,12 @@ def test_an_empty_specification_is_valid_and_writes_exactly_the_twelve_sections_
 
 def test_our_own_sections_are_written_when_they_differ_from_their_default():
     spec = CachingSpecification.model_validate(
-        {"namespace": "todo", "identity": {"user": "claim:sub"}, "consistency": {"strict": True}, "enabled": False}
+        {
+            "namespace": "todo",
+            "identity": {"user": "claim:sub"},
+            "consistency": {"strict": True},
+            "enabled": False,
+        }
     )
     written = spec.model_dump()
     assert written["identity"] == {"user": "claim:sub"}
@@ -57,14 +63,22 @@ def test_keys_that_begin_with_x_are_kept_everywhere_and_others_are_refused():
     data = {"x-a": 1, "meta": {"x-b": [1, {"c": None}]}, "cache_targets": [{**ENDPOINT, "x-c": "d"}]}
     spec = CachingSpecification.model_validate(data)
     written = spec.model_dump()
-    assert (written["x-a"], written["meta"]["x-b"], written["cache_targets"][0]["x-c"]) == (1, [1, {"c": None}], "d")
+    assert (written["x-a"], written["meta"]["x-b"], written["cache_targets"][0]["x-c"]) == (
+        1,
+        [1, {"c": None}],
+        "d",
+    )
     assert spec.meta.extensions == {"x-b": [1, {"c": None}]}
     assert [error["loc"] for error in refusal({"meta": {"y": 1}, "x": 1})] == [("meta", "y"), ("x",)]
 
 
 @pytest.mark.parametrize(
     "kinds",
-    [{}, {"endpoint": "GET /a", "database_query": "SELECT 1"}, {"database_query": "SELECT 1", "computed_data": "stats"}],
+    [
+        {},
+        {"endpoint": "GET /a", "database_query": "SELECT 1"},
+        {"database_query": "SELECT 1", "computed_data": "stats"},
+    ],
 )
 def test_a_target_has_exactly_one_kind(kinds):
     assert refusal({"cache_targets": [kinds]})[0]["type"] == "rejected"
@@ -75,8 +89,16 @@ def test_a_target_has_exactly_one_kind(kinds):
     [
         ({"endpoint": "GET /a/{id}"}, "endpoint", "GET /a/{id}"),
         ({"endpoint": "/a"}, "endpoint", "/a"),
-        ({"database_query": "SELECT 1", "complexity": "low", "execution_count": 3}, "database_query", "SELECT 1"),
-        ({"computed_data": "stats", "computation_cost_ms": 3, "update_frequency": "hourly"}, "computed_data", "stats"),
+        (
+            {"database_query": "SELECT 1", "complexity": "low", "execution_count": 3},
+            "database_query",
+            "SELECT 1",
+        ),
+        (
+            {"computed_data": "stats", "computation_cost_ms": 3, "update_frequency": "hourly"},
+            "computed_data",
+            "stats",
+        ),
     ],
 )
 def test_targets_know_their_kind_and_subject(data, kind, subject):
@@ -135,7 +157,10 @@ def test_two_targets_must_not_have_one_name():
         ("cache_strategy.ttl.sliding_window", True),
         ("cache_strategy.ttl.max_duration_seconds", 299),
         ("cache_strategy.ttl", {"duration_seconds": None, "max_duration_seconds": 5}),
-        ("cache_strategy.ttl", {"duration_seconds": None, "max_duration_seconds": None, "sliding_window": True}),
+        (
+            "cache_strategy.ttl",
+            {"duration_seconds": None, "max_duration_seconds": None, "sliding_window": True},
+        ),
         ("cache_strategy.eviction_policy.priority_strategy", "access_count"),
         ("cache_strategy.eviction_policy", {"type": "fifo", "priority_strategy": "access_time"}),
         ("cache_strategy.eviction_policy", {"type": "lfu", "priority_strategy": "access_time"}),
@@ -192,7 +217,10 @@ def test_it_refuses(path, value):
         ("cache_strategy.ttl.duration_seconds", None),
         ("cache_strategy.ttl", {"sliding_window": True, "max_duration_seconds": 300}),
         ("cache_strategy.eviction_policy", {"type": "lfu", "priority_strategy": "access_count"}),
-        ("cache_strategy.eviction_policy", {"priority_strategy": "custom", "priority_callable": "app.caching:rank"}),
+        (
+            "cache_strategy.eviction_policy",
+            {"priority_strategy": "custom", "priority_callable": "app.caching:rank"},
+        ),
         ("cache_strategy.cache_type", "file"),
         ("cache_warming.strategies", [{"type": "user_specific"}]),
         ("cache_warming.monitoring.progress_threshold", 1),
@@ -250,11 +278,19 @@ def test_one_fact_in_two_places_must_agree():
 
 def test_a_target_overrides_only_what_it_says_and_null_is_a_word():
     base = CacheStrategy.model_validate({"ttl": {"duration_seconds": 60, "max_duration_seconds": 600}})
-    override = StrategyOverride.model_validate({"ttl": {"sliding_window": True}, "compression": {"enabled": True}})
+    override = StrategyOverride.model_validate(
+        {"ttl": {"sliding_window": True}, "compression": {"enabled": True}}
+    )
     both = base.overridden_by(override)
-    assert (both.ttl.duration_seconds, both.ttl.max_duration_seconds, both.ttl.sliding_window) == (60, 600, True)
+    assert (both.ttl.duration_seconds, both.ttl.max_duration_seconds, both.ttl.sliding_window) == (
+        60,
+        600,
+        True,
+    )
     assert (both.compression.enabled, both.compression.algorithm) == (True, "snappy")
-    for_ever = CacheStrategy().overridden_by(StrategyOverride.model_validate({"ttl": {"duration_seconds": None}}))
+    for_ever = CacheStrategy().overridden_by(
+        StrategyOverride.model_validate({"ttl": {"duration_seconds": None}})
+    )
     assert for_ever.ttl.duration_seconds is None
     assert base.overridden_by(None) is base
     assert base.overridden_by(StrategyOverride()) == base
@@ -285,6 +321,8 @@ def test_a_targets_own_key_pattern_beats_the_patterns_of_its_kind(target, patter
     assert spec.key_pattern_of(spec.cache_targets[0]) == pattern
 
 
-@pytest.mark.parametrize(("consistency", "lease"), [({}, 1000), ({"strict": True}, 250), ({"strict": True, "l1_lease_ms": 50}, 50)])
+@pytest.mark.parametrize(
+    ("consistency", "lease"), [({}, 1000), ({"strict": True}, 250), ({"strict": True, "l1_lease_ms": 50}, 50)]
+)
 def test_a_strict_lease_is_short(consistency, lease):
     assert CachingSpecification.model_validate({"consistency": consistency}).consistency.lease_ms == lease

@@ -76,7 +76,13 @@ def test_a_read_is_covered_by_any_set_it_pins():
 def test_a_write_changes_old_and_new_rows_of_every_set():
     tags = write_tags("t", [{"a": "1", "b": NULL}, {"a": "2", "b": NULL}], SETS)
 
-    assert tags == {"t", row_tag("t", {"a": "1"}), row_tag("t", {"a": "2"}), row_tag("t", {"a": "1", "b": NULL}), row_tag("t", {"a": "2", "b": NULL})}
+    assert tags == {
+        "t",
+        row_tag("t", {"a": "1"}),
+        row_tag("t", {"a": "2"}),
+        row_tag("t", {"a": "1", "b": NULL}),
+        row_tag("t", {"a": "2", "b": NULL}),
+    }
 
 
 def test_a_set_the_write_cannot_pin_falls_to_bulk():

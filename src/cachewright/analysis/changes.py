@@ -51,7 +51,9 @@ class Changes:
         return self.explained + len(self.unexplained)
 
 
-def pairs_of(exchanges: Iterable[Exchange], key_of: KeyOf, tags_of: TagsOf, journal: Journal) -> Iterator[Pair]:
+def pairs_of(
+    exchanges: Iterable[Exchange], key_of: KeyOf, tags_of: TagsOf, journal: Journal
+) -> Iterator[Pair]:
     """Consecutive answers of each key, in the order of their SQL. A key of None is left out."""
     by_key: dict[Hashable, list[Exchange]] = defaultdict(list)
     for exchange in exchanges:
@@ -70,7 +72,8 @@ def _pair(before: Exchange, after: Exchange, tags_of: TagsOf, journal: Journal) 
     return Pair(
         before,
         after,
-        changed=(before.request.status, before.request.digest) != (after.request.status, after.request.digest),
+        changed=(before.request.status, before.request.digest)
+        != (after.request.status, after.request.digest),
         written=journal.changed(tags_of(before) | tags_of(after), begin, end),
     )
 

@@ -99,7 +99,9 @@ def _options(
     usable = sorted(column for column in spot.columns if (table, column) not in trace.schema.inexact_columns)
     for size in range(1, _WIDEST + 1):
         for columns in combinations(usable, size):
-            template = TagTemplate(table, tuple((column, Source(spot.columns[column][0])) for column in columns))
+            template = TagTemplate(
+                table, tuple((column, Source(spot.columns[column][0])) for column in columns)
+            )
             if str(template) not in made:
                 made[str(template)] = _option(template, exchanges)
             yield made[str(template)]
@@ -116,7 +118,9 @@ def _option(template: TagTemplate, exchanges: Sequence[Exchange]) -> _Option:
     return _Option(template, {tag: count / total for tag, count in tags.items()}, 1 - tags.total() / total)
 
 
-def _writes_of_sets(demands: Mapping[str, Sequence[_Demand]], trace: Trace) -> dict[tuple[str, Columns], _Writes]:
+def _writes_of_sets(
+    demands: Mapping[str, Sequence[_Demand]], trace: Trace
+) -> dict[tuple[str, Columns], _Writes]:
     """The writes for every column set that is an option somewhere; each pass asks for one set of every table."""
     wanted = {
         table: sorted({option.columns for demand in found for spot in demand.spots for option in spot})
@@ -124,8 +128,12 @@ def _writes_of_sets(demands: Mapping[str, Sequence[_Demand]], trace: Trace) -> d
     }
     writes: dict[tuple[str, Columns], _Writes] = {}
     for layer in range(max(map(len, wanted.values()), default=0)):
-        sets = {table: frozenset({columns[layer]}) for table, columns in wanted.items() if layer < len(columns)}
-        committed = [(number, write.tags) for number, write in enumerate(written_by(trace, sets)) if write.committed]
+        sets = {
+            table: frozenset({columns[layer]}) for table, columns in wanted.items() if layer < len(columns)
+        }
+        committed = [
+            (number, write.tags) for number, write in enumerate(written_by(trace, sets)) if write.committed
+        ]
         for table, (columns,) in sets.items():
             writes[table, columns] = _writes(table, committed)
     return writes
@@ -193,7 +201,13 @@ def _cover(
 def _rank(option: _Option, writes: _Writes, keys: Columns) -> tuple[float, bool, float, int, str]:
     cost = _cost(option, list(writes.tags.values()), len(writes.bulk))
     whole_key = bool(keys) and set(keys) == set(option.columns)
-    return (round(cost, 6), not whole_key, round(option.breadth, 6), len(option.columns), str(option.template))
+    return (
+        round(cost, 6),
+        not whole_key,
+        round(option.breadth, 6),
+        len(option.columns),
+        str(option.template),
+    )
 
 
 def _cost(option: _Option, rows: Sequence[frozenset[str]], bulk: int) -> float:

@@ -28,7 +28,8 @@ class Exchange:
     """One request and its answer.
 
     `loose` and `exact` are the hashes of its values by name, absent and null ones left out. `first` and `last`
-    bound its SQL (monotonic ns); a request without SQL is bounded by its own start and end.
+    bound its SQL (monotonic ns); a request without SQL is bounded by its own start and end. `early` says that
+    it read, or held a transaction open, before its route was reached: what was read may be older than the tokens.
     """
 
     request: RequestSeen
@@ -37,6 +38,7 @@ class Exchange:
     loose: Mapping[str, str]
     exact: Mapping[str, str]
     wrote: bool
+    early: bool
     first: int
     last: int
 
@@ -46,7 +48,14 @@ class Exchange:
         seen = self.request
         return (
             seen.status == 200
-            and not (self.wrote or seen.background or seen.set_cookie or seen.streamed or seen.escaped)
+            and not (
+                self.wrote
+                or self.early
+                or seen.background
+                or seen.set_cookie
+                or seen.streamed
+                or seen.escaped
+            )
             and "no-store" not in seen.cache_control
         )
 
@@ -119,7 +128,9 @@ def gather(trace: Trace) -> Record:
         trace=trace,
         facts=facts_of(trace),
         routes=tuple(
-            RouteEvidence(method, template, first[template, method], tuple(map(build, grouped[template, method])))
+            RouteEvidence(
+                method, template, first[template, method], tuple(map(build, grouped[template, method]))
+            )
             for template, method in sorted(grouped)
         ),
         seconds=(max(moments) - min(moments)) / 1e9 if moments else 0.0,
@@ -144,6 +155,7 @@ def _builder(trace: Trace) -> Callable[[RequestSeen], Exchange]:
             loose={name: value.loose for name, value in present.items() if value.loose is not None},
             exact={name: value.exact for name, value in present.items()},
             wrote=request.id in writers,
+            early=any(_before(statement, request, trace) for statement in ran),
             first=min((statement.started for statement in ran), default=request.started),
             last=max((statement.ended for statement in ran), default=request.returned),
         )
@@ -151,7 +163,15 @@ def _builder(trace: Trace) -> Callable[[RequestSeen], Exchange]:
     return build
 
 
-def _runs(statements: Iterable[StatementSeen], reads: Mapping[int, tuple[ReadSeen, ...]]) -> Iterable[ReadRun]:
+def _before(statement: StatementSeen, request: RequestSeen, trace: Trace) -> bool:
+    transaction = trace.transactions.get(statement.transaction)
+    began = statement.started if transaction is None else min(statement.started, transaction.began)
+    return began < request.entered
+
+
+def _runs(
+    statements: Iterable[StatementSeen], reads: Mapping[int, tuple[ReadSeen, ...]]
+) -> Iterable[ReadRun]:
     for statement in statements:
         for index, read in enumerate(reads.get(statement.id, ())):
             yield ReadRun(statement.text, index, read)

@@ -9,11 +9,25 @@ from dataclasses import dataclass
 from cachewright.analysis.exchanges import Exchange, Record
 from cachewright.analysis.findings import Observation
 from cachewright.analysis.sources import LEAST_VALUES, BoundSpot
+from cachewright.spec.identity import TOKEN_CLAIMS
 
 #: Names under which tokens carry their bearer, best first (RFC 7519 §4.1.2, OpenID Connect Core §5.1).
-_USER_NAMES = ("sub", "user_id", "userid", "uid", "user", "id", "username", "preferred_username", "email", "login")
+_USER_NAMES = (
+    "sub",
+    "user_id",
+    "userid",
+    "uid",
+    "user",
+    "id",
+    "username",
+    "preferred_username",
+    "email",
+    "login",
+)
 #: Claims that never name the bearer.
-_OTHER_CLAIMS = frozenset({"iss", "aud", "azp", "typ", "type", "scope", "scopes", "scp", "role", "roles", "groups"})
+_OTHER_CLAIMS = frozenset(
+    {"iss", "aud", "azp", "typ", "type", "scope", "scopes", "scp", "role", "roles", "groups"}
+)
 _TENANT_NAMES = frozenset(
     {"tid", "tenant", "tenant_id", "org", "org_id", "organization", "organization_id", "account_id", "workspace_id",
      "company_id", "team_id"}
@@ -42,21 +56,13 @@ class Identity:
         return exchange.exact.get(self.tenant) if self.tenant else None
 
 
-def token_claims() -> frozenset[str]:
-    """The claims that describe a token and not its bearer."""
-    from cachewright.capture.credentials import TOKEN_CLAIMS
-
-    return TOKEN_CLAIMS
-
-
 def variant(exchange: Exchange) -> tuple[tuple[str, str], ...]:
     """What the token says of its bearer: an answer is never shared between two variants."""
-    described = token_claims()
     return tuple(
         sorted(
             (name, value)
             for name, value in exchange.exact.items()
-            if name.startswith("claim.") and name.partition(".")[2] not in described
+            if name.startswith("claim.") and name.partition(".")[2] not in TOKEN_CLAIMS
         )
     )
 
@@ -69,7 +75,9 @@ def identity_of(record: Record, spots: Iterable[BoundSpot]) -> Identity:
     if "user" in declared:
         source = declared["user"]
         user = _field("user_id", source, record)
-        return Identity(user, source if user else None, tenant, tenant_source if tenant else None, declared=True)
+        return Identity(
+            user, source if user else None, tenant, tenant_source if tenant else None, declared=True
+        )
     claim = _user_claim(record, spots)
     return Identity(
         f"claim.{claim}" if claim else None,
@@ -125,8 +133,10 @@ def _user_claim(record: Record, spots: Iterable[BoundSpot]) -> str | None:
         for name in names
         if name.startswith("claim.")
     )
-    names = {name for name in binds if name not in _OTHER_CLAIMS and name not in token_claims()}
-    finest = [name for name in names if not any(_finer(record, other, name) for other in names & set(_USER_NAMES))]
+    names = {name for name in binds if name not in _OTHER_CLAIMS and name not in TOKEN_CLAIMS}
+    finest = [
+        name for name in names if not any(_finer(record, other, name) for other in names & set(_USER_NAMES))
+    ]
     if finest:
         return min(finest, key=lambda name: (name not in _USER_NAMES, -binds[name], _rank(name), name))
     subjects = {exchange.exact.get("claim.sub") for exchange in _all(record)} - {None}
@@ -154,7 +164,12 @@ def _rank(name: str) -> int:
 
 
 def _claims(record: Record) -> set[str]:
-    return {name.partition(".")[2] for exchange in _all(record) for name in exchange.exact if name.startswith("claim.")}
+    return {
+        name.partition(".")[2]
+        for exchange in _all(record)
+        for name in exchange.exact
+        if name.startswith("claim.")
+    }
 
 
 def _all(record: Record) -> Iterator[Exchange]:

@@ -6,29 +6,34 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cachewright.analysis.exchanges import RouteEvidence
+from cachewright.analysis.identity import Identity
 from cachewright.evidence.trace import RouteSeen
+from cachewright.spec.identity import carried, is_carrier
 
 LEAST_REQUESTS = 30
 LEAST_VALUES = 3
-#: Headers that describe the client or the hop and are read to be logged or counted.
+#: Headers that describe the client or the hop, and are read to be logged, traced or counted.
 _DIAGNOSTIC = frozenset(
     {"user-agent", "x-request-id", "x-correlation-id", "request-id", "traceparent", "tracestate", "x-trace-id",
      "x-b3-traceid", "x-b3-spanid", "x-b3-sampled", "b3", "sentry-trace", "baggage", "x-real-ip", "x-forwarded-for",
      "x-forwarded-proto", "x-forwarded-host", "forwarded", "via", "referer", "origin", "dnt", "content-length",
-     "content-type", "x-amzn-trace-id", "cf-ray", "x-process-time"}
+     "content-type", "x-amzn-trace-id", "cf-ray"}
 )  # fmt: skip
-#: Parts of a request that no key can hold.
+#: Parts of a request that no key can hold; those of them that middleware reads to log, so that they may be ignored.
 _UNKEYABLE = frozenset({"url", "client", "body", "headers"})
+_LOGGED = frozenset({"url", "client", "headers"})
+_AUTHORIZATION = "header:authorization"
 
 
 @dataclass(frozen=True, slots=True)
 class RouteReads:
     """How the reads of a route are accounted for.
 
-    `keyed` (as `header.accept-language`) go into the key; `unkeyable` are the route's own reads of what no key can
-    hold; `private` those that only the credential accounts for (`session`); `doubtful` are reads of middleware
-    that nothing shows to matter: ignored as long as no answer speaks against it; `outer_keyed` are reads of
-    middleware with too little evidence to ignore them. `credential` says that a credential was read at all.
+    `keyed` (as `header.accept-language`) go into the key; `unkeyable` are reads of what no key can hold; `private`
+    are those that only the whole credential accounts for (`session`, a second carrier beside the token);
+    `doubtful` (as `header:user-agent`) are reads of middleware, ignored as long as no answer speaks against it;
+    `outer_keyed` are reads of middleware with too little evidence to ignore them. `credential` says that a
+    credential was read at all.
     """
 
     keyed: tuple[str, ...] = ()
@@ -36,67 +41,71 @@ class RouteReads:
     private: tuple[str, ...] = ()
     doubtful: tuple[str, ...] = ()
     outer_keyed: tuple[str, ...] = ()
-    outer_unkeyable: tuple[str, ...] = ()
     credential: bool = False
 
 
-def reads_of_route(route: RouteEvidence) -> RouteReads:
+def reads_of_route(route: RouteEvidence, identity: Identity) -> RouteReads:
     """Sort everything that requests of `route` read."""
-    own = {read for exchange in route.exchanges for read in exchange.request.reads}
+    seen = route.seen
+    declared = {f"{param.where}:{param.name}" for param in seen.params}
+    known = {read for read in declared if read.startswith(("path:", "query:"))}
+    own = {read for exchange in route.exchanges for read in exchange.request.reads} | declared
     outer = {read for exchange in route.exchanges for read in exchange.request.outer_reads} - own
-    declared = {
-        f"{param.where}:{param.name}" for param in route.seen.params if param.where in ("header", "cookie")
-    }
-    known = {f"{param.where}:{param.name}" for param in route.seen.params if param.where in ("path", "query")}
-    carried = {read for read in own | outer | declared if is_credential(read, route.seen)}
-    own = (own | declared) - carried - known
-    outer = outer - carried - known - own
-    doubtful, outer_keyed, outer_unkeyable = _outer(outer, route)
+    carriers = carried(own | outer | set(seen.credentials), seen.credentials)
+    token = _token(route, carriers)
+    keyable = {read for read in carriers if token == _AUTHORIZATION and _is_plain_cookie(read, seen)}
+    accounted = {token, *_identity_headers(identity)}
+    rest = own - carriers - known | keyable & own
+    beyond = outer - carriers | keyable & outer
+    doubtful = {read for read in beyond if _ignorable(read, route)}
     return RouteReads(
-        keyed=_fields(read for read in own if ":" in read),
-        unkeyable=tuple(sorted(own & _UNKEYABLE)),
-        private=tuple(sorted(carried & {"session"} | outer & {"headers"})),
-        doubtful=doubtful,
-        outer_keyed=outer_keyed,
-        outer_unkeyable=outer_unkeyable,
-        credential=bool(carried) or bool(route.seen.credentials),
+        keyed=_fields(read for read in rest if ":" in read),
+        unkeyable=tuple(sorted((rest | beyond - doubtful) & _UNKEYABLE)),
+        private=tuple(sorted(carriers - keyable - accounted | outer & {"headers"})),
+        doubtful=tuple(sorted(doubtful)),
+        outer_keyed=_fields(read for read in beyond - doubtful if ":" in read),
+        credential=bool(carriers - keyable),
     )
 
 
 def is_credential(read: str, route: RouteSeen) -> bool:
-    """Whether `read` shows who asks, so that scope and not key accounts for it."""
-    from cachewright.capture.credentials import is_carrier
-
-    if read in route.credentials or read in ("header:authorization", "header:cookie", "session"):
-        return True
+    """Whether the value behind `read` (`query:api_key`) may be a secret, which no key ever holds."""
     place, _, name = read.partition(":")
-    return place in ("header", "cookie", "query") and is_carrier(name)
+    return read in route.credentials or read == "header:cookie" or (place != "path" and is_carrier(name))
 
 
-def _outer(outer: Iterable[str], route: RouteEvidence) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    doubtful: list[str] = []
-    keyed: list[str] = []
-    unkeyable: list[str] = []
-    enough = len(route.exchanges) >= LEAST_REQUESTS
-    for read in sorted(outer):
-        if read.startswith("query:"):
-            keyed.append(read)
-        elif enough and (read in ("client", "url", "headers") or _harmless(read, route)):
-            doubtful.append(read)
-        elif ":" in read:
-            keyed.append(read)
-        else:
-            unkeyable.append(read)
-    return tuple(doubtful), _fields(keyed), tuple(unkeyable)
+def _token(route: RouteEvidence, carriers: Iterable[str]) -> str | None:
+    """Where the token stands whose claims the trace holds: `Authorization`, or else the only carrier there is."""
+    if not any(name.startswith("claim.") for exchange in route.exchanges for name in exchange.exact):
+        return None
+    found = sorted(carriers)
+    if _AUTHORIZATION in found:
+        return _AUTHORIZATION
+    return found[0] if len(found) == 1 else None
 
 
-def _harmless(read: str, route: RouteEvidence) -> bool:
-    """Diagnostic by name, or seen with enough values to show an effect if it had one."""
-    if ":" not in read:
+def _is_plain_cookie(read: str, route: RouteSeen) -> bool:
+    return read.startswith("cookie:") and not is_credential(read, route)
+
+
+def _identity_headers(identity: Identity) -> Iterable[str]:
+    fields = (field for field in (identity.user, identity.tenant) if field is not None)
+    return (field.replace(".", ":", 1) for field in fields if field.startswith("header."))
+
+
+def _ignorable(read: str, route: RouteEvidence) -> bool:
+    """Whether middleware may read this for its own ends: diagnostic by name, or seen with enough values to show an
+    effect if it had one."""
+    if len(route.exchanges) < LEAST_REQUESTS:
         return False
+    if read in _LOGGED:
+        return True
+    if not read.startswith(("header:", "cookie:")):
+        return False
+    if read.partition(":")[2] in _DIAGNOSTIC:
+        return True
     name = read.replace(":", ".", 1)
-    values = {exchange.exact.get(name) for exchange in route.exchanges}
-    return read.partition(":")[2] in _DIAGNOSTIC or len(values) >= LEAST_VALUES
+    return len({exchange.exact.get(name) for exchange in route.exchanges}) >= LEAST_VALUES
 
 
 def _fields(reads: Iterable[str]) -> tuple[str, ...]:

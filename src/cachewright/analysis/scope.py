@@ -88,7 +88,9 @@ def _user_evidence(evidence: ScopeEvidence, found: list[Observation]) -> ScopeCh
     bound = sorted({f"{spot.spot.table}.{column}" for spot, column in _bound_to(evidence, identity.user)})
     conflicts = [pair for pair in _conflicts(evidence) if _differ(pair, identity)]
     if bound:
-        text = f"SQL binds {', '.join(bound)} to {identity.user_source or identity.user} in every observation."
+        text = (
+            f"SQL binds {', '.join(bound)} to {identity.user_source or identity.user} in every observation."
+        )
         found.append(Observation("scope_user_bind", subject, text, {"columns": len(bound)}))
     if path:
         text = f"The path parameter {path} equals {identity.user_source or identity.user} in every answer."
@@ -99,7 +101,9 @@ def _user_evidence(evidence: ScopeEvidence, found: list[Observation]) -> ScopeCh
     if not (bound or path or conflicts):
         return None
     if len(users) < LEAST_PRINCIPALS:
-        found.append(Observation("few_users", subject, f"Only {len(users)} users were seen.", {"users": len(users)}))
+        found.append(
+            Observation("few_users", subject, f"Only {len(users)} users were seen.", {"users": len(users)})
+        )
         return None
     return ScopeChoice(Scope.USER, (), path)
 
@@ -121,11 +125,15 @@ def _unless_private(evidence: ScopeEvidence, choice: ScopeChoice, found: list[Ob
 
 def _is_tenants(evidence: ScopeEvidence, found: list[Observation]) -> bool:
     identity = evidence.identity
-    if identity.tenant is None or any(name.startswith("scope_user") for name in (seen.code for seen in found)):
+    if identity.tenant is None or any(
+        name.startswith("scope_user") for name in (seen.code for seen in found)
+    ):
         return False
     bound = sorted({f"{spot.spot.table}.{column}" for spot, column in _bound_to(evidence, identity.tenant)})
     conflicts = [
-        pair for pair in _conflicts(evidence) if identity.tenant_of(pair.before) != identity.tenant_of(pair.after)
+        pair
+        for pair in _conflicts(evidence)
+        if identity.tenant_of(pair.before) != identity.tenant_of(pair.after)
     ]
     if not bound and not conflicts:
         return False
@@ -136,7 +144,9 @@ def _is_tenants(evidence: ScopeEvidence, found: list[Observation]) -> bool:
 
 def _is_public(evidence: ScopeEvidence, found: list[Observation]) -> bool:
     anonymous = [
-        exchange for exchange in evidence.exchanges if exchange.fillable and exchange.request.credential is None
+        exchange
+        for exchange in evidence.exchanges
+        if exchange.fillable and exchange.request.credential is None
     ]
     claimed = any(
         name.startswith(("claim.", "user_id", "tenant_id"))

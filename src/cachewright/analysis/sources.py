@@ -82,7 +82,9 @@ def bound_spots(
 
 def _by_preference(names: Iterable[str], table: str, column: str, principal: str | None) -> tuple[str, ...]:
     return tuple(
-        sorted(names, key=lambda name: (name != principal, _place(name), not _alike(name, table, column), name))
+        sorted(
+            names, key=lambda name: (name != principal, _place(name), not _alike(name, table, column), name)
+        )
     )
 
 
@@ -93,7 +95,9 @@ def _place(name: str) -> int:
 
 def _alike(name: str, table: str, column: str) -> bool:
     bare = name.rpartition(".")[2].lower().replace("-", "_")
-    return bare in (column, f"{table.rstrip('s')}_{column}") or (bare == "sub" and column in ("id", "user_id"))
+    return bare in (column, f"{table.rstrip('s')}_{column}") or (
+        bare == "sub" and column in ("id", "user_id")
+    )
 
 
 def _present(exchanges: list[Exchange]) -> frozenset[str]:
@@ -107,7 +111,9 @@ def _present(exchanges: list[Exchange]) -> frozenset[str]:
         if any(name.startswith("claim.") for name in exchange.loose)
     ]
     claims = frozenset.intersection(*tokens) if tokens else frozenset[str]()
-    return frozenset(name for name in common | claims if _place(name) < len(_PLACES) and not set(name) & set("(){},="))
+    return frozenset(
+        name for name in common | claims if _place(name) < len(_PLACES) and not set(name) & set("(){},=")
+    )
 
 
 def _observed(
@@ -131,7 +137,11 @@ def _observed(
 
 
 def _observe(
-    columns: dict[tuple[Spot, str], _Column], place: tuple[Spot, str], value: str, names: set[str], request: int
+    columns: dict[tuple[Spot, str], _Column],
+    place: tuple[Spot, str],
+    value: str,
+    names: set[str],
+    request: int,
 ) -> None:
     seen = columns.get(place)
     if seen is None:

@@ -10,13 +10,15 @@ from cachewright.analysis.changes import Changes, Pair, changes, hidden_tables, 
 from cachewright.analysis.dependencies import Reader, depends_on
 from cachewright.analysis.exchanges import Exchange, Record, RouteEvidence, gather
 from cachewright.analysis.findings import Finding, Observation, numbered
-from cachewright.analysis.identity import Identity, identity_of, tenant_like, token_claims, variant
+from cachewright.analysis.identity import Identity, identity_of, tenant_like, variant
 from cachewright.analysis.journal import Journal, journal
 from cachewright.analysis.reads import RouteReads, reads_of_route
 from cachewright.analysis.scope import ScopeChoice, ScopeEvidence, choose_scope, key_fields, key_of
 from cachewright.analysis.sources import BoundSpot, bound_spots
 from cachewright.evidence.dependencies import UNKNOWN_TABLE
 from cachewright.evidence.trace import Trace
+from cachewright.spec.identity import TOKEN_CLAIMS
+from cachewright.spec.keys import ANONYMOUS
 from cachewright.spec.semantics import Scope
 from cachewright.spec.tags import TagTemplate, column_sets
 
@@ -81,7 +83,9 @@ def study(trace: Trace) -> Study:
     readable = [route for route in record.routes if route.method == "GET"]
     bounds = {route.subject: timebound.time_bound(route, record) for route in readable}
     steady = {route.subject: _steady(route, bounds[route.subject]) for route in readable}
-    identity = identity_of(record, (spot for route in readable for spot in bound_spots(_filled(steady[route.subject]))))
+    identity = identity_of(
+        record, (spot for route in readable for spot in bound_spots(_filled(steady[route.subject])))
+    )
     tables = journal(trace, {})
     return Study(
         record,
@@ -101,7 +105,10 @@ def profiles(found: Study, admitted: Collection[str]) -> tuple[Profile, ...]:
     templates = depends_on(readers, trace)
     sets = column_sets(template for templates_of in templates.values() for template in templates_of)
     writes = journal(trace, sets)
-    return tuple(_profile(standing, templates[standing.route.subject], writes, found.identity) for standing in standings)
+    return tuple(
+        _profile(standing, templates[standing.route.subject], writes, found.identity)
+        for standing in standings
+    )
 
 
 def _steady(route: RouteEvidence, bound: timebound.TimeBound) -> tuple[Exchange, ...]:
@@ -120,7 +127,7 @@ def _standing(
     tables: Journal,
     seconds: float,
 ) -> Standing:
-    reads = reads_of_route(route)
+    reads = reads_of_route(route, identity)
     filled = _filled(steady)
     spots = bound_spots(filled, principal=identity.user)
     scope = choose_scope(ScopeEvidence(route, steady, spots, reads, identity, tables))
@@ -146,7 +153,7 @@ def _barred(answers: Sequence[Exchange], scope: Scope) -> frozenset[str]:
             return frozenset()
         case Scope.PUBLIC:
             return frozenset(claims | {"user_id", "tenant_id"})
-    return frozenset(name for name in claims if name.partition(".")[2] in token_claims())
+    return frozenset(name for name in claims if name.partition(".")[2] in TOKEN_CLAIMS)
 
 
 def _owner(exchange: Exchange, scope: Scope, identity: Identity) -> Hashable | None:
@@ -155,7 +162,7 @@ def _owner(exchange: Exchange, scope: Scope, identity: Identity) -> Hashable | N
         case Scope.PUBLIC:
             return ()
         case Scope.CREDENTIAL:
-            return exchange.request.credential
+            return exchange.request.credential or ANONYMOUS
         case Scope.USER:
             user = identity.user_of(exchange)
         case Scope.TENANT:
@@ -269,9 +276,13 @@ def _about_time(profile: Profile) -> Iterator[Observation]:
 
 def _about_reads(profile: Profile) -> Iterator[Observation]:
     reads, subject = profile.standing.reads, profile.route.subject
-    keyed = sorted({*reads.keyed, *reads.outer_keyed, *profile.fields} - {*profile.route.names("path", "query")})
+    keyed = sorted(
+        {*reads.keyed, *reads.outer_keyed, *profile.fields} - {*profile.route.names("path", "query")}
+    )
     if keyed:
-        yield Observation("keyed_reads", subject, f"Its answers may depend on {', '.join(keyed)}: part of the key.")
+        yield Observation(
+            "keyed_reads", subject, f"Its answers may depend on {', '.join(keyed)}: part of the key."
+        )
     if profile.ignored:
         text = f"Middleware reads {', '.join(profile.ignored)}; no answer ever depended on it."
         yield Observation("ignored_reads", subject, text, {"requests": profile.standing.load.requests})
@@ -280,7 +291,9 @@ def _about_reads(profile: Profile) -> Iterator[Observation]:
 def _about_scope(profile: Profile) -> Iterator[Observation]:
     yield from profile.standing.scope.observations
     if profile.scope is not profile.standing.scope.scope:
-        text = "Answers of different credentials (or read headers) differ with no write between: one entry each."
+        text = (
+            "Answers of different credentials (or read headers) differ with no write between: one entry each."
+        )
         yield Observation("scope_narrowed", profile.route.subject, text)
 
 
@@ -292,7 +305,12 @@ def _about_dependencies(profile: Profile) -> Iterator[Observation]:
 
 def _about_changes(profile: Profile) -> Iterator[Observation]:
     seen, subject = profile.changes, profile.route.subject
-    figures = {"changes": seen.changed, "explained": seen.explained, "quiet": seen.quiet, "needless": seen.needless}
+    figures = {
+        "changes": seen.changed,
+        "explained": seen.explained,
+        "quiet": seen.quiet,
+        "needless": seen.needless,
+    }
     text = (
         f"{seen.changed} changes of an answer, {seen.explained} explained by a write that was seen; "
         f"{seen.quiet} times nothing was written and nothing changed ({seen.quiet_seconds:.0f} s in all)."
@@ -308,7 +326,9 @@ def _about_changes(profile: Profile) -> Iterator[Observation]:
             {"unexplained": len(seen.unexplained)},
         )
     if profile.hidden:
-        text = f"Every unexplained change goes with a write to {', '.join(profile.hidden)}: look for a trigger."
+        text = (
+            f"Every unexplained change goes with a write to {', '.join(profile.hidden)}: look for a trigger."
+        )
         yield Observation("hidden_dependency", subject, text)
 
 

@@ -53,9 +53,7 @@ def time_bound(route: RouteEvidence, record: Record) -> TimeBound:
         return TimeBound()
     affected = [exchange for exchange in route.exchanges if exchange.request.id in reasons]
     others = [
-        exchange
-        for exchange in route.exchanges
-        if exchange.request.id not in reasons and exchange.fillable
+        exchange for exchange in route.exchanges if exchange.request.id not in reasons and exchange.fillable
     ]
     reason = max(sorted(set(reasons.values())), key=list(reasons.values()).count)
     if len(others) < LEAST_UNAFFECTED:
@@ -142,12 +140,16 @@ def _condition(
     if len(spelled) > _LONGEST_LIST or not all(_quotable(text) for text in spelled):
         return ((f"{name} present",), True) if free == {None} else ((), False)
     words = sorted(text for text in spelled if text is not None)
-    proven = f"{name} == {_quoted(words[0])}" if len(words) == 1 else f"{name} in [{', '.join(map(_quoted, words))}]"
-    guard = _guard(name, words, free, texts)
+    proven = (
+        f"{name} == {_quoted(words[0])}"
+        if len(words) == 1
+        else f"{name} in [{', '.join(map(_quoted, words))}]"
+    )
+    guard = _guard(name, free, texts)
     return (proven, *([guard] if guard else [])), guard is not None
 
 
-def _guard(name: str, bound: list[str], free: set[str | None], texts: Mapping[str, str]) -> str | None:
+def _guard(name: str, free: set[str | None], texts: Mapping[str, str]) -> str | None:
     """A second condition, for the values of the parameter that nobody used while the trace was made."""
     if free == {None}:
         return f"{name} present"

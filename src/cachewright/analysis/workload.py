@@ -38,6 +38,7 @@ class Workload:
     set_cookie: float
     streamed: float
     escaped: float
+    early: float
     no_store: float
     without_sql: float
     errors: float
@@ -70,6 +71,7 @@ def workload(route: RouteEvidence, seconds: float, fields: Sequence[str]) -> Wor
         set_cookie=_share([exchange.request.set_cookie for exchange in answers]),
         streamed=_share([exchange.request.streamed for exchange in answers]),
         escaped=_share([exchange.request.escaped for exchange in answers]),
+        early=_share([exchange.early for exchange in answers]),
         no_store=_share(["no-store" in exchange.request.cache_control for exchange in answers]),
         without_sql=_share([not exchange.reads for exchange in answers]),
         errors=_share([exchange.request.status >= 500 for exchange in route.exchanges]),
@@ -77,12 +79,12 @@ def workload(route: RouteEvidence, seconds: float, fields: Sequence[str]) -> Wor
 
 
 def observations(route: RouteEvidence, load: Workload) -> Iterator[Observation]:
-    """The route's traffic, in words."""
+    """Tell the route's traffic in words."""
     yield Observation(
         "workload",
         route.subject,
-        f"{load.requests} requests ({load.per_minute:g}/min), {load.keys} keys, {load.credentials} credentials; "
-        f"p50 {load.p50_ms:g} ms, {load.queries:g} queries and {load.database_ms:g} ms of database time each.",
+        f"{load.requests} requests ({load.per_minute:g}/min), {load.keys} keys, {load.credentials} credentials; p50 "
+        f"{load.p50_ms:g} ms, {load.queries:g} queries and {load.database_ms:g} ms of database time each.",
         {
             "requests": load.requests,
             "per_minute": load.per_minute,

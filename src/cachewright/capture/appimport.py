@@ -63,7 +63,9 @@ def _attribute(module: Any, attribute: str, name: str) -> Any:
     found = module
     for part in attribute.split("."):
         if not hasattr(found, part):
-            callables = [key for key, value in vars(module).items() if hasattr(value, "routes") or key == "app"]
+            callables = [
+                key for key, value in vars(module).items() if hasattr(value, "routes") or key == "app"
+            ]
             hint = f"It has {', '.join(sorted(callables))}." if callables else _FORM
             raise ApplicationError(f"module {module.__name__!r} has no attribute {part!r}", hint=hint)
         found = getattr(found, part)

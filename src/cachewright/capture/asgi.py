@@ -20,7 +20,9 @@ ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 class RequestObserver(Protocol):
     """What watches requests: a recorder, or the cache itself."""
 
-    async def enter(self, context: RequestContext, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    async def enter(
+        self, context: RequestContext, app: ASGIApp, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         """The router chose `context.route`; run `app`, or answer in its place."""
 
     async def answering(self, context: RequestContext) -> None:

@@ -7,6 +7,7 @@ counts as committed only once that returned.
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -115,18 +116,36 @@ class DatabaseWatch:
     # statements
 
     def _executing(
-        self, connection: Connection, _cursor: Any, _sql: str, _parameters: Any, context: Any, _many: bool  # noqa: FBT001 - the signature is SQLAlchemy's
+        self,
+        connection: Connection,
+        _cursor: Any,
+        _sql: str,
+        _parameters: Any,
+        context: Any,
+        _many: bool,  # noqa: FBT001 - the signature is SQLAlchemy's
     ) -> None:
         if context is not None:
             setattr(context, _STARTED, self._clock())
 
     def _executed(
-        self, connection: Connection, cursor: Any, sql: str, parameters: Any, context: Any, many: bool  # noqa: FBT001 - the signature is SQLAlchemy's
+        self,
+        connection: Connection,
+        cursor: Any,
+        sql: str,
+        parameters: Any,
+        context: Any,
+        many: bool,  # noqa: FBT001 - the signature is SQLAlchemy's
     ) -> None:
-        self._report(connection, sql, parameters, context, many=many, rows=max(0, cursor.rowcount), failed=False)
+        self._report(
+            connection, sql, parameters, context, many=many, rows=max(0, cursor.rowcount), failed=False
+        )
 
     def _failed(self, error: Any) -> None:
-        if error.connection is not None and error.statement is not None and error.execution_context is not None:
+        if (
+            error.connection is not None
+            and error.statement is not None
+            and error.execution_context is not None
+        ):
             self._report(
                 error.connection,
                 error.statement,
@@ -138,7 +157,15 @@ class DatabaseWatch:
             )
 
     def _report(
-        self, connection: Connection, sql: str, parameters: Any, context: Any, *, many: bool, rows: int, failed: bool
+        self,
+        connection: Connection,
+        sql: str,
+        parameters: Any,
+        context: Any,
+        *,
+        many: bool,
+        rows: int,
+        failed: bool,
     ) -> None:
         ended = self._clock()
         autocommit = connection._is_autocommit_isolation()  # noqa: SLF001 - has no public form
@@ -200,6 +227,8 @@ class DatabaseWatch:
 
         def raw_connection(engine: Engine) -> Any:
             connection = original(engine)
+            if sys._getframe(1).f_globals.get("__name__", "").startswith("sqlalchemy."):  # noqa: SLF001
+                return connection  # SQLAlchemy's own use of it
             request = CURRENT.get()
             if request is not None:
                 request.escaped = True

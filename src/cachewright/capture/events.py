@@ -75,14 +75,24 @@ class RowImage:
 class SqlSink(Protocol):
     """What a part that listens to the database is told, always in the thread that runs the SQL."""
 
-    def executed(self, statement: Statement, transaction: Transaction, context: RequestContext | None) -> None:
+    def executed(
+        self, statement: Statement, transaction: Transaction, context: RequestContext | None
+    ) -> None:
         """A statement ran (or failed)."""
 
-    def flushed(self, images: Sequence[RowImage], transaction: Transaction, context: RequestContext | None) -> None:
+    def flushed(
+        self, images: Sequence[RowImage], transaction: Transaction, context: RequestContext | None
+    ) -> None:
         """A unit of work was written, not yet committed."""
 
     def ended(
-        self, transaction: Transaction, *, committed: bool, started: int, ended: int, context: RequestContext | None
+        self,
+        transaction: Transaction,
+        *,
+        committed: bool,
+        started: int,
+        ended: int,
+        context: RequestContext | None,
     ) -> None:
         """The driver's own commit or rollback returned (for autocommit: the statement did)."""
 

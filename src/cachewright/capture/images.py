@@ -8,6 +8,7 @@ from typing import Any, cast
 from sqlalchemy import Column, Table, inspect
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import InstanceState, attributes
+from sqlalchemy.orm.base import PASSIVE_NO_INITIALIZE
 from sqlalchemy.sql import ClauseElement
 
 from cachewright.capture.events import UNKNOWN, Action, RowImage
@@ -53,7 +54,7 @@ def _column(action: Action, state: InstanceState[Any], column: Column[Any]) -> t
         key = state.mapper.get_property_by_column(column).key
     except Exception:  # noqa: BLE001 - a column that is not mapped raises one of several errors
         return UNKNOWN, UNKNOWN
-    history = attributes.get_state_history(state, key, attributes.PASSIVE_NO_INITIALIZE)
+    history = attributes.get_state_history(state, key, PASSIVE_NO_INITIALIZE)
     if action == "insert":
         value = history.added[0] if history.added else _unset(state, key, column)
         return value, value

@@ -22,11 +22,19 @@ class Tables:
 
 def declared_tables() -> Tables:
     """What all mapped classes of the process declare, names in lower case."""
-    tables = {table.fullname.lower(): table for metadata in _all_metadata() for table in metadata.tables.values()}
+    tables = {
+        table.fullname.lower(): table for metadata in _all_metadata() for table in metadata.tables.values()
+    }
     return Tables(
-        columns={name: tuple(column.name.lower() for column in table.columns) for name, table in tables.items()},
-        primary_keys={name: tuple(column.name.lower() for column in table.primary_key) for name, table in tables.items()},
-        references=tuple(reference for name, table in tables.items() for reference in _references(name, table)),
+        columns={
+            name: tuple(column.name.lower() for column in table.columns) for name, table in tables.items()
+        },
+        primary_keys={
+            name: tuple(column.name.lower() for column in table.primary_key) for name, table in tables.items()
+        },
+        references=tuple(
+            reference for name, table in tables.items() for reference in _references(name, table)
+        ),
         inexact=frozenset(
             (name, column.name.lower())
             for name, table in tables.items()
@@ -53,7 +61,9 @@ def _references(name: str, table: Table) -> list[Reference]:
             table=name,
             columns=tuple(column.name.lower() for column in key.columns),
             target=key.elements[0].target_fullname.rpartition(".")[0].lower(),
-            target_columns=tuple(element.target_fullname.rpartition(".")[2].lower() for element in key.elements),
+            target_columns=tuple(
+                element.target_fullname.rpartition(".")[2].lower() for element in key.elements
+            ),
             on_delete=(key.ondelete or "").upper(),
         )
         for key in table.foreign_key_constraints
@@ -63,4 +73,11 @@ def _references(name: str, table: Table) -> list[Reference]:
 def _is_inexact(column: Column[object]) -> bool:
     """Whether two texts that differ in bytes beyond case and padding may be equal in this column."""
     collation = getattr(column.type, "collation", None)
-    return collation is not None and collation.upper() not in ("BINARY", "NOCASE", "RTRIM", "C", "POSIX", "UCS_BASIC")
+    return collation is not None and collation.upper() not in (
+        "BINARY",
+        "NOCASE",
+        "RTRIM",
+        "C",
+        "POSIX",
+        "UCS_BASIC",
+    )

@@ -15,7 +15,9 @@ from starlette import background, datastructures, requests
 from cachewright.capture.context import CURRENT
 
 #: Modules that read on behalf of their caller.
-_PASSED_OVER = frozenset({"starlette.datastructures", "collections.abc", "_collections_abc", "typing", __name__})
+_PASSED_OVER = frozenset(
+    {"starlette.datastructures", "collections.abc", "_collections_abc", "typing", __name__}
+)
 _FRAMEWORKS = frozenset({"starlette", "fastapi", "uvicorn", "cachewright"})
 _SCOPE_ITEMS = {
     "headers": "headers",
@@ -105,7 +107,9 @@ def watch_reads() -> Callable[[], None]:
         inherited = getattr(owner, name)
         setattr(owner, name, build(original if original is not None else inherited))
         undo.append(
-            (lambda: setattr(owner, name, original)) if original is not None else (lambda: delattr(owner, name))
+            (lambda: setattr(owner, name, original))
+            if original is not None
+            else (lambda: delattr(owner, name))
         )
 
     for name in ("__getitem__", "getlist", "__contains__"):

@@ -180,7 +180,14 @@ def _opened(name: str, where: Where, info: Any) -> Iterator[Param]:
         for field_name, field in inner.items():
             yield from _opened(_wire_name(field.alias or field_name, where), where, field)
         return
-    multiple = typing.get_origin(annotation) in (list, set, tuple, frozenset, Sequence, AbstractSet) or annotation in (
+    multiple = typing.get_origin(annotation) in (
+        list,
+        set,
+        tuple,
+        frozenset,
+        Sequence,
+        AbstractSet,
+    ) or annotation in (
         list,
         set,
         tuple,

@@ -17,11 +17,11 @@ def check(
     app: Annotated[
         str | None, typer.Option("--app", help="The application, to look at its routes.", metavar="APP")
     ] = None,
-    factory: Annotated[bool, typer.Option("--factory", help="APP is a function that returns the application.")] = False,
+    factory: Annotated[bool, typer.Option("--factory", help="APP is a function that returns it.")] = False,
     trace: Annotated[
         Path | None, typer.Option("--trace", help="A recording, to look at what was seen.", metavar="FILE")
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 on warnings too.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check SPEC: no leak between users, no write without an invalidation, no two meanings of one key, …"""
+    """Check SPEC: no leak between users, no write without an invalidation, no key with two meanings."""

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
 from cachewright.cli.options import AsJson
+from cachewright.errors import SurroundingsError
+
+T = TypeVar("T")
 
 EXAMPLE = "cachewright demo --requests 3000 --out out"
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", help="Directory for everything that is written.", metavar="DIR")] = Path(
-        "out"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", help="Directory for everything that is written.", metavar="DIR")
+    ] = Path("out"),
     requests: Annotated[int, typer.Option("--requests", help="Requests of each run.", min=200)] = 3000,
     users: Annotated[int, typer.Option("--users", help="Virtual users at the same time.", min=1)] = 24,
     workers: Annotated[int, typer.Option("--workers", help="Worker processes before and after.", min=1)] = 2,
@@ -25,4 +30,65 @@ def demo(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Record, design, check, simulate, serve and verify the example backend; one table, and all figures in --out."""
+    """Do the whole job on the example backend: one table, and every figure as JSON in --out."""
+    import tempfile
+
+    from cachewright.cli import demo_run
+    from cachewright.cli.demo_figures import figures, shortcomings
+    from cachewright.cli.output import say, show, to_json, write_json, write_text
+    from cachewright.cli.tables import database, measured
+
+    out = out.absolute()
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="cachewright-demo-") as work:
+        plan = demo_run.Plan(
+            example=found_example(example),
+            out=out,
+            work=Path(work),
+            requests=requests,
+            users=users,
+            workers=workers,
+            seed=seed,
+        )
+        for name, step in demo_run.steps(plan):
+            shown_step(name, step, str)
+        job = demo_run.compare(plan, shown_step)
+    document = figures(job)
+    write_text(out / "figures.json", to_json(document))
+    if as_json:
+        write_json(document)
+    else:
+        show(measured(document), "", database(document))
+    say(f"written: {', '.join(path.name for path in sorted(out.iterdir()))} in {out}")
+    problems = shortcomings(document)
+    for problem in problems:
+        say(f"not as it should be: {problem}")
+    if problems:
+        raise typer.Exit(1)
+
+
+def shown_step(name: str, step: Callable[[], T], told: Callable[[T], str]) -> T:
+    """Run one step, with its name while it works and one line when it is done."""
+    from cachewright.cli.output import say, working
+
+    began = time.monotonic()
+    with working(f"{name} …"):
+        result = step()
+    say(f"{name:<18} {told(result)}  ({time.monotonic() - began:.1f} s)")
+    return result
+
+
+def found_example(given: Path | None) -> Path:
+    """The directory of the example backend: the one given, or the one of the checkout this runs from.
+
+    Raises `SurroundingsError` where there is none: an installed package does not hold it.
+    """
+    places = [given] if given else [Path.cwd(), Path(__file__).resolve().parents[3]]
+    for place in places:
+        for directory in (place, place / "examples" / "todo"):
+            if (directory / "seed.py").is_file() and (directory / "load.py").is_file():
+                return directory.resolve()
+    raise SurroundingsError(
+        f"examples/todo was not found in {places[0]}",
+        hint="Run the demo in a checkout of the project, or give --example DIR.",
+    )

@@ -6,14 +6,11 @@ import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from cachewright.cli.options import AsJson
-
-if TYPE_CHECKING:
-    from cachewright.design.planner import Designed
 
 EXAMPLE = "cachewright design traffic.trace -o caching.yaml --rationale rationale.md --report report.html"
 
@@ -21,13 +18,19 @@ EXAMPLE = "cachewright design traffic.trace -o caching.yaml --rationale rational
 def design(
     trace: Annotated[
         Path,
-        typer.Argument(metavar="TRACE", help="The recorded traffic.", exists=True, dir_okay=False, show_default=False),
+        typer.Argument(
+            metavar="TRACE", help="The recorded traffic.", exists=True, dir_okay=False, show_default=False
+        ),
     ],
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="The specification to write; stdout when not given.", metavar="FILE"),
+        typer.Option(
+            "-o", "--output", help="The specification to write; stdout when not given.", metavar="FILE"
+        ),
     ] = None,
-    report: Annotated[Path | None, typer.Option("--report", help="An HTML report to write.", metavar="FILE")] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="An HTML report to write.", metavar="FILE")
+    ] = None,
     rationale: Annotated[
         Path | None, typer.Option("--rationale", help="The reasons, as Markdown, to write.", metavar="FILE")
     ] = None,

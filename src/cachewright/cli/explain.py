@@ -14,12 +14,21 @@ EXAMPLE = "cachewright explain CW012"
 
 def explain(
     subject: Annotated[
-        str, typer.Argument(metavar="SUBJECT", help="A code (CW012, CWE301), or a target of --spec.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="SUBJECT", help="A code (CW012, CWE301), or a target of --spec.", show_default=False
+        ),
     ],
     spec: Annotated[
         Path | None,
-        typer.Option("--spec", help="The specification that has the target.", metavar="FILE", exists=True, dir_okay=False),
+        typer.Option(
+            "--spec",
+            help="The specification that has the target.",
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what a check or an error means, or why a target of a specification is cached as it is, or is not."""
+    """Say what a check or an error means, or why a target is cached as it is, or is not."""

@@ -62,7 +62,9 @@ def fail(error: CachewrightError) -> NoReturn:
 
 def exit_code(error: CachewrightError) -> int:
     """3 where the surroundings are to blame, 2 where the input is."""
-    return ENVIRONMENT if isinstance(error, ApplicationError | SurroundingsError | RuntimeCacheError) else USAGE
+    return (
+        ENVIRONMENT if isinstance(error, ApplicationError | SurroundingsError | RuntimeCacheError) else USAGE
+    )
 
 
 def _missing_extra(error: ModuleNotFoundError) -> SurroundingsError | None:
@@ -78,7 +80,9 @@ def _missing_extra(error: ModuleNotFoundError) -> SurroundingsError | None:
 
 def _unusable(error: OSError) -> SurroundingsError:
     place = f"{error.filename}: " if error.filename else ""
-    return SurroundingsError(f"{place}{error.strerror or error}", hint="Check the path, its permissions and the disk.")
+    return SurroundingsError(
+        f"{place}{error.strerror or error}", hint="Check the path, its permissions and the disk."
+    )
 
 
 def _close_stdout() -> None:

@@ -9,11 +9,15 @@ import typer
 
 App = Annotated[
     str,
-    typer.Argument(metavar="APP", help="The application, as MODULE:ATTRIBUTE (app.main:app).", show_default=False),
+    typer.Argument(
+        metavar="APP", help="The application, as MODULE:ATTRIBUTE (app.main:app).", show_default=False
+    ),
 ]
 Spec = Annotated[
     Path,
-    typer.Argument(metavar="SPEC", help="The specification.", exists=True, dir_okay=False, show_default=False),
+    typer.Argument(
+        metavar="SPEC", help="The specification.", exists=True, dir_okay=False, show_default=False
+    ),
 ]
 SpecOption = Annotated[
     Path,

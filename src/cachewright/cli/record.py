@@ -28,7 +28,7 @@ def record(
         list[str] | None,
         typer.Option(
             "--identity",
-            help="Where the id of a user or a tenant stands: user=claim:sub, tenant=header:x-tenant. Repeatable.",
+            help="Where the id of a user or a tenant stands (user=claim:sub). Repeatable.",
             metavar="WHO=SOURCE",
         ),
     ] = None,
@@ -37,8 +37,8 @@ def record(
 ) -> None:
     """Serve APP unchanged and record its traffic until SIGINT or SIGTERM.
 
-    The trace holds every request, the SQL it ran and a digest of its answer; no bodies, no credentials, and values
-    only as keyed hashes. Recording runs in one process.
+    The trace holds every request, the SQL it ran and a digest of its answer; no bodies, no credentials, and
+    values only as keyed hashes. Recording runs in one process.
     """
     from cachewright.capture.appimport import import_app
     from cachewright.capture.asgi import Watched
@@ -66,7 +66,7 @@ def record(
 
 
 def identities(texts: Iterable[str]) -> dict[str, str]:
-    """What `--identity user=claim:sub` declares. Raises `typer.BadParameter` for what a specification refuses."""
+    """What `--identity user=claim:sub` declares. Raises `typer.BadParameter` for what it cannot be."""
     from pydantic import ValidationError
 
     from cachewright.spec.problems import problems_of
@@ -94,10 +94,8 @@ def summary(trace: Path, dropped: int) -> list[str]:
     with closing(sqlite3.connect(trace)) as rows:
         requests, routes = _row(rows, "SELECT count(*), count(DISTINCT route) FROM request")
         (statements,) = _row(rows, "SELECT count(*) FROM statement")
-    lines = [
-        f"{trace}: {count(requests, 'request')} on {count(routes, 'route')}, {count(statements, 'statement')}, "
-        f"{trace.stat().st_size / 1024:,.0f} KiB"
-    ]
+    held = count(requests, "request"), count(routes, "route"), count(statements, "statement")
+    lines = [f"{trace}: {', '.join(held)}, {trace.stat().st_size / 1024:,.0f} KiB"]
     if dropped:
         lines.append(f"warning: {count(dropped, 'event')} could not be kept up with and are not in the trace")
     if requests:

@@ -17,9 +17,13 @@ def why_unreachable(url: str) -> str | None:
     import redis
 
     try:
-        client = redis.Redis.from_url(url, socket_connect_timeout=ANSWER_SECONDS, socket_timeout=ANSWER_SECONDS)
+        client = redis.Redis.from_url(
+            url, socket_connect_timeout=ANSWER_SECONDS, socket_timeout=ANSWER_SECONDS
+        )
     except ValueError as error:
-        raise typer.BadParameter(f"{shown(url)!r} is not a Redis URL: {error}", param_hint="--redis") from None
+        raise typer.BadParameter(
+            f"{shown(url)!r} is not a Redis URL: {error}", param_hint="--redis"
+        ) from None
     try:
         client.ping()
     except redis.RedisError as error:
@@ -27,6 +31,14 @@ def why_unreachable(url: str) -> str | None:
     finally:
         client.close()
     return None
+
+
+def warn_if_unreachable(url: str | None) -> None:
+    """Say on stderr that the Redis at `url`, if one is given, does not answer; serving starts all the same."""
+    if url and (reason := why_unreachable(url)):
+        from cachewright.cli.output import say
+
+        say(f"warning: {shown(url)} does not answer ({reason}); serving without it until it does")
 
 
 def shown(url: str) -> str:

@@ -40,7 +40,7 @@ class Requirement:
 
 
 def figures_of(document: Mapping[str, Any]) -> dict[str, float | None]:
-    """The figures of a forecast that stand for the whole of it: `hit_rate`, `database.queries_after`, …"""
+    """The figures that stand for the whole of a forecast: `hit_rate`, `database.queries_after` and so on."""
     found: dict[str, float | None] = {}
     for name, value in document.items():
         if isinstance(value, Mapping):
@@ -69,7 +69,7 @@ def _term(text: str) -> Requirement:
     found = _TERM.fullmatch(text)
     if found is None:
         raise typer.BadParameter(
-            f"{text.strip()!r} is no requirement; write FIGURE, one of = != < <= > >=, NUMBER, as in wrong_answers=0",
+            f"{text.strip()!r} is no requirement; write them as in wrong_answers=0,hit_rate>0.6",
             param_hint="--require",
         )
     return Requirement(found[1], found[2], float(found[3]))

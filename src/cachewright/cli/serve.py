@@ -27,11 +27,11 @@ def serve(
     """Serve APP with the specification applied, without a change to its code, until SIGINT or SIGTERM.
 
     Without a Redis (or while it does not answer) the application runs all the same: one worker keeps entries
-    in its own memory; several run uncached, but for what may be stale, and say so. CACHEWRIGHT_MODE=off turns the
-    cache off.
+    in its own memory; several run uncached, but for what may be stale, and say so. CACHEWRIGHT_MODE=off turns
+    the cache off.
     """
     from cachewright.cli.output import say
-    from cachewright.cli.redis_url import shown, why_unreachable
+    from cachewright.cli.redis_url import warn_if_unreachable
     from cachewright.cli.serving import listen, serve_here
     from cachewright.cli.uvicorn_options import scheme_of, uvicorn_options
     from cachewright.cli.workers import serve_workers
@@ -40,8 +40,7 @@ def serve(
     options = uvicorn_options(server_arguments)
     for note in load_spec(spec).normalised:
         say(f"{spec}: {note}")
-    if redis and (reason := why_unreachable(redis)):
-        say(f"warning: {shown(redis)} does not answer ({reason}); serving without it until it does")
+    warn_if_unreachable(redis)
     listening = listen(host, port, scheme=scheme_of(options))
     environment = environment_of(app, spec, redis=redis, workers=workers, factory=factory)
     if workers > 1:

@@ -49,11 +49,16 @@ def listen(host: str, port: int, *, scheme: str = "http") -> Listening:
 def _refused(host: str, port: int, error: OSError) -> SurroundingsError:
     if error.errno == errno.EADDRINUSE:
         return SurroundingsError(
-            f"port {port} on {host} is in use", hint="Stop what listens there, or give another --port (0: a free one)."
+            f"port {port} on {host} is in use",
+            hint="Stop what listens there, or give another --port (0: a free one).",
         )
     if error.errno == errno.EACCES:
-        return SurroundingsError(f"port {port} is not allowed for this user", hint="Give a --port above 1023.")
-    return SurroundingsError(f"cannot listen on {host}:{port}: {error.strerror or error}", hint="Check --host.")
+        return SurroundingsError(
+            f"port {port} is not allowed for this user", hint="Give a --port above 1023."
+        )
+    return SurroundingsError(
+        f"cannot listen on {host}:{port}: {error.strerror or error}", hint="Check --host."
+    )
 
 
 def announce(url: str) -> None:

@@ -19,22 +19,25 @@ def simulate(
     ],
     require: Annotated[
         str | None,
-        typer.Option("--require", help="Exit with 1 unless the forecast reaches this.", metavar="FIGURE=NUMBER,…"),
+        typer.Option(
+            "--require", help="Exit with 1 unless the forecast reaches this.", metavar="FIGURE=NUMBER,…"
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Replay a recording against SPEC: hit rates, times, database work, and every answer that would be wrong."""
+    """Replay a recording against SPEC: hit rates, times, database work, and answers that would be wrong."""
     from cachewright.cli.output import say, show, working, write_json
     from cachewright.cli.requirements import check_names, figures_of, requirements_of
     from cachewright.cli.tables import forecast
     from cachewright.evidence.tracefile import read_trace
-    from cachewright.simulator.replay import simulate as replay
+    from cachewright.simulator.replay import replay
     from cachewright.spec.document import load_spec
+    from cachewright.spec.target import compile_plan
 
     wanted = requirements_of(require or "")
     document = load_spec(spec)
     with working("Replaying …"):
-        outcome = replay(read_trace(trace), document).to_json()
+        outcome = replay(read_trace(trace), compile_plan(document)).to_json()
     figures = figures_of(outcome)
     check_names(wanted, figures)
     if as_json:

@@ -9,13 +9,18 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-UNKNOWN = "–"
+UNKNOWN = "-"
 
 
 def table(title: str, *columns: str, right: Iterable[str] = ()) -> Table:
     """An empty table; the columns named in `right` hold numbers."""
     made = Table(
-        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        show_edge=False,
     )
     aligned = set(right)
     for name in columns:
@@ -70,7 +75,7 @@ def forecast(document: Mapping[str, Any]) -> Table:
 def measured(document: Mapping[str, Any]) -> Table:
     """The figures of a whole job: each route predicted and measured, before and after."""
     numbers = ("requests", "predicted", "measured", "mean ms", "p50 ms", "p95 ms")
-    made = table("Routes: hit rate predicted and measured, times before → after", "route", *numbers, right=numbers)
+    made = table("Hit rate predicted and measured, times before → after", "route", *numbers, right=numbers)
     for route in document["routes"]:
         made.add_row(
             Text(route["route"]),
@@ -83,3 +88,24 @@ def measured(document: Mapping[str, Any]) -> Table:
             ),
         )
     return made
+
+
+def database(document: Mapping[str, Any]) -> Table:
+    """The database's work before and after, and what the two proofs found."""
+    work, verdict = document["database"], document["verify"]
+    made = table("Database and proofs", "", "before", "after", right=("before", "after"))
+    made.add_row("queries", f"{work['queries_before']:,}", f"{work['queries_after']:,}")
+    made.add_row("time ms", milliseconds(work["time_before_ms"]), milliseconds(work["time_after_ms"]))
+    made.add_row("wrong answers (simulate)", "", str(document["simulate"]["wrong_answers"]))
+    made.add_row(f"differences of {verdict['responses']:,} answers (verify)", "", str(verdict["differences"]))
+    return made
+
+
+def verdict(document: Mapping[str, Any]) -> list[str]:
+    """What a comparison found, a line for each difference and each undecided answer that is shown."""
+    found = f"{document['differences']} differences, {document['undecided']} undecided"
+    lines = [f"{document['responses']:,} answers compared: {found}"]
+    for detail in document["details"]:
+        lines.append("")
+        lines.extend(f"  {name}: {value}" for name, value in detail.items())
+    return lines

@@ -70,7 +70,7 @@ def _given(arguments: list[str]) -> dict[str, Any]:
 
 
 def _logging_on_stderr() -> Mapping[str, Any]:
-    """uvicorn's own logging, but its access log does not mix with data on stdout."""
+    """The logging of uvicorn, but with an access log that does not mix with data on stdout."""
     config: dict[str, Any] = copy.deepcopy(LOGGING_CONFIG)
     config["handlers"]["access"]["stream"] = "ext://sys.stderr"
     return config

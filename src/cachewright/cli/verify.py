@@ -15,17 +15,51 @@ EXAMPLE = "cachewright verify app.main:app --spec caching.yaml --twin --json"
 def verify(
     app: App,
     spec: SpecOption,
-    twin: Annotated[bool, typer.Option("--twin", help="Stand in front of live traffic (the one way so far).")],
+    twin: Annotated[bool, typer.Option("--twin", help="Stand in front of live traffic.")],
     redis: Redis = None,
     host: Host = "127.0.0.1",
     port: Port = 8000,
     factory: Factory = False,
-    out: Annotated[Path | None, typer.Option("--out", help="Write the result as JSON too.", metavar="FILE")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write the result as JSON too.", metavar="FILE")
+    ] = None,
     as_json: AsJson = False,
     server_arguments: ServerArguments = None,
 ) -> None:
-    """Serve APP twice over one database, uncached and cached, and compare every answer, until SIGINT or SIGTERM.
+    """Serve APP uncached and cached over one database, and compare every answer, until SIGINT or SIGTERM.
 
     A read is asked uncached, cached, uncached; a write is sent once, to the cached side. Exits with 1 on any
     difference.
     """
+    import os
+
+    from cachewright.capture.appimport import import_app
+    from cachewright.cli.output import say, show, to_json, write_json, write_text
+    from cachewright.cli.redis_url import warn_if_unreachable
+    from cachewright.cli.serving import listen, serve_here
+    from cachewright.cli.tables import verdict
+    from cachewright.cli.uvicorn_options import scheme_of, uvicorn_options
+    from cachewright.integrations.install import Surroundings
+    from cachewright.spec.document import load_spec
+    from cachewright.verify.run import build_twin
+
+    assert twin  # there is no other way yet
+    options = uvicorn_options(server_arguments)
+    document = load_spec(spec)
+    warn_if_unreachable(redis)
+    listening = listen(host, port, scheme=scheme_of(options))
+    secret = os.environ.get("CACHEWRIGHT_SECRET", "").encode() or None
+    around = Surroundings(redis_url=redis, secret=secret)
+    twins = build_twin(import_app(app, factory=factory), document, around)
+    serve_here(twins, listening, options)
+    result = twins.tally.to_json()
+    if out is not None:
+        write_text(out, to_json(result))
+    if as_json:
+        write_json(result)
+    else:
+        show(*verdict(result))
+    if not result["responses"]:
+        say("warning: no answer was compared; send the traffic of the routes that the specification caches")
+    if result["differences"]:
+        raise typer.Exit(1)

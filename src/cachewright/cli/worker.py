@@ -20,9 +20,7 @@ def work(listening: int, ready: int, lifeline: int, options: str) -> None:
 
     threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
     bound = socket.socket(fileno=listening)
-    serve_here(
-        build_app(), Listening(bound, ""), json.loads(options), on_ready=lambda: _tell(ready)
-    )
+    serve_here(build_app(), Listening(bound, ""), json.loads(options), on_ready=lambda: _tell(ready))
 
 
 def _tell(ready: int) -> None:

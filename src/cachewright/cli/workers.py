@@ -49,8 +49,8 @@ def serve_workers(
 ) -> None:
     """Serve with `number` processes until SIGINT or SIGTERM, then return once they have ended.
 
-    The first starts alone, so that an application that cannot start says so once. Raises `ApplicationError` when
-    a worker ends before it was ever ready; one that dies later is replaced.
+    The first starts alone, so that an application that cannot start says so once. Raises `ApplicationError`
+    when a worker ends before it was ever ready; one that dies later is replaced.
     """
     listening.socket.listen(int(options.get("backlog", 2048)))
     crew = _Crew(listening, environment, options)
@@ -67,7 +67,9 @@ def serve_workers(
 
 
 class _Crew:
-    def __init__(self, listening: Listening, environment: Mapping[str, str], options: Mapping[str, Any]) -> None:
+    def __init__(
+        self, listening: Listening, environment: Mapping[str, str], options: Mapping[str, Any]
+    ) -> None:
         self._socket = listening.socket
         self._environment = {**os.environ, **environment}
         self._options = json.dumps(options)
@@ -120,7 +122,7 @@ class _Crew:
                 killed += 1
             worker.close()
         if killed:
-            say(f"{killed} of {len(self._workers)} workers did not end within {STOP_SECONDS:.0f} s and were killed")
+            say(f"{killed} workers did not end within {STOP_SECONDS:.0f} s and were killed")
         self._workers.clear()
 
     def _start(self) -> Worker:
@@ -128,7 +130,7 @@ class _Crew:
         holds, lifeline = os.pipe()
         os.set_blocking(ready, False)
         files = (self._socket.fileno(), says_ready, holds)
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - this interpreter, this package
             [sys.executable, "-m", "cachewright.cli.worker", *map(str, files), self._options],
             env=self._environment,
             pass_fds=files,

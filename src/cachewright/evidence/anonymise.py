@@ -103,8 +103,8 @@ class Anonymiser:
     """Gives numbers to routes, texts and statements, and hashes to values.
 
     `wall_at_zero` is the wall time, in seconds, at which the trace's clock stood at zero. `declared` are the
-    headers and cookies that carry an identity, by the names of key patterns; they are kept though nobody reads
-    them.
+    headers and cookies that carry an identity, by the names of key patterns; their values are kept though
+    nobody reads them.
     """
 
     def __init__(self, hasher: Hasher, *, wall_at_zero: float, declared: frozenset[str], worker: int) -> None:

@@ -50,7 +50,8 @@ def _pieces(found: Iterator[Token], family: Family, literal: Literal, *, printf:
         text = token.text
         match token.kind:
             case Kind.LITERAL:
-                text = _masked_literal(text, before, family, literal) + _placeholders(text, printf=printf)
+                hidden = _masked_literal(text, before, family, literal)
+                text = text if hidden == text else hidden + _placeholders(text, printf=printf)
             case Kind.COMMENT:
                 text = f" {_placeholders(text, printf=printf)}"
             case Kind.CONDITIONAL:  # a statement that the server may run is understood by nobody

@@ -25,7 +25,9 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
 
     def cache_control(self) -> frozenset[str]:
         """The names of its `Cache-Control` directives, lower case (RFC 9111 §5.2)."""
-        text = b",".join(value for key, value in self.headers if key.lower() == b"cache-control").decode("latin-1")
+        text = b",".join(value for key, value in self.headers if key.lower() == b"cache-control").decode(
+            "latin-1"
+        )
         return frozenset(part.partition("=")[0].strip().lower() for part in text.split(",") if part.strip())
 
     def pack(self) -> bytes:

@@ -57,7 +57,9 @@ class Binder:
         self._secret = secret
         self._names = {target.name: _extra_names(plan, target) for target in plan.targets.values()}
 
-    def bind(self, target: Target, context: RequestContext, scope: Mapping[str, Any], now: float) -> Lookup | Bypass:
+    def bind(
+        self, target: Target, context: RequestContext, scope: Mapping[str, Any], now: float
+    ) -> Lookup | Bypass:
         """The lookup for this request, or why there is none. `now` in wall seconds."""
         route = context.route
         assert route is not None
@@ -122,9 +124,13 @@ class Binder:
 def _extra_names(plan: Plan, target: Target) -> frozenset[str]:
     """Values to look up beyond declared parameters: headers, cookies, raw query parameters, the host."""
     names = {*target.key.fields, *plan.identity.values()}
-    names.update(source.name for template in target.depends_on for _, source in template.columns if source.name)
+    names.update(
+        source.name for template in target.depends_on for _, source in template.columns if source.name
+    )
     names.update(clause.name for condition in target.bypass for clause in condition.clauses)
-    return frozenset(name for name in names if name.startswith(("header.", "cookie.", "query.")) or name == "host")
+    return frozenset(
+        name for name in names if name.startswith(("header.", "cookie.", "query.")) or name == "host"
+    )
 
 
 def _origin(scope: Mapping[str, Any]) -> str:

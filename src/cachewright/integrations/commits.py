@@ -7,7 +7,7 @@ is on record in the cache's journal.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection
 
 import greenlet
 from sqlalchemy.util import await_only
@@ -23,11 +23,11 @@ class CommitInvalidator:
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
 
-    def hold(self, tags: Iterable[str]) -> None:
+    def hold(self, tags: Collection[str]) -> None:
         """See `Cache.hold`."""
         self._cache.hold(tags)
 
-    def release(self, tags: Iterable[str]) -> None:
+    def release(self, tags: Collection[str]) -> None:
         """See `Cache.release`."""
         self._cache.release(tags)
 
@@ -39,7 +39,9 @@ class CommitInvalidator:
             else:
                 self._cache.portal.invalidate(tags)
         except Exception:
-            _log.exception("an invalidation after a commit failed; its tags are bypassed here until it is delivered")
+            _log.exception(
+                "an invalidation after a commit failed; its tags are bypassed here until it is delivered"
+            )
 
 
 def _in_async_engine() -> bool:

@@ -22,18 +22,28 @@ class DatabaseCount:
         with self._lock:
             return {"queries": self._queries, "time_ms": self._nanoseconds / 1e6}
 
-    def executed(self, statement: Statement, transaction: Transaction, context: RequestContext | None) -> None:
+    def executed(
+        self, statement: Statement, transaction: Transaction, context: RequestContext | None
+    ) -> None:
         """Count one statement."""
         del transaction, context
         with self._lock:
             self._queries += 1
             self._nanoseconds += statement.ended - statement.started
 
-    def flushed(self, images: Sequence[RowImage], transaction: Transaction, context: RequestContext | None) -> None:
+    def flushed(
+        self, images: Sequence[RowImage], transaction: Transaction, context: RequestContext | None
+    ) -> None:
         """Rows are not counted."""
 
     def ended(
-        self, transaction: Transaction, *, committed: bool, started: int, ended: int, context: RequestContext | None
+        self,
+        transaction: Transaction,
+        *,
+        committed: bool,
+        started: int,
+        ended: int,
+        context: RequestContext | None,
     ) -> None:
         """Commits are not counted."""
 

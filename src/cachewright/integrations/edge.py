@@ -8,7 +8,8 @@ from typing import Any
 from cachewright.capture.asgi import ASGIApp, Receive, Scope, Send
 from cachewright.capture.context import RequestContext
 from cachewright.capture.credentials import header_of
-from cachewright.integrations.exchange import Exchange, Parts, credential_tag
+from cachewright.integrations.exchange import Exchange, Parts
+from cachewright.runtime.lookup import credential_tag
 from cachewright.spec.semantics import Bypass
 from cachewright.spec.target import Target
 
@@ -24,7 +25,9 @@ class Edge:
 
     # RequestObserver
 
-    async def enter(self, context: RequestContext, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    async def enter(
+        self, context: RequestContext, app: ASGIApp, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         """Answer from the cache, or run the route and fill."""
         target = self._target(context, scope)
         if target is None:
@@ -69,4 +72,6 @@ class Edge:
 
 def _has_body(scope: Any) -> bool:
     length = header_of(scope, "content-length")
-    return (length is not None and length.strip() not in ("", "0")) or header_of(scope, "transfer-encoding") is not None
+    return (length is not None and length.strip() not in ("", "0")) or header_of(
+        scope, "transfer-encoding"
+    ) is not None

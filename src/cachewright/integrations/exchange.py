@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -14,9 +14,11 @@ from cachewright.integrations.answers import Answer, HeldBack
 from cachewright.integrations.binding import Binder, Lookup
 from cachewright.integrations.writes import DatabaseEyes
 from cachewright.runtime.cache import Cache
-from cachewright.runtime.lookup import Found, LookupRequest
+from cachewright.runtime.flight import Alone, Follow, Lead
+from cachewright.runtime.lookup import Lookup as Found
+from cachewright.runtime.lookup import LookupRequest, credential_tag
 from cachewright.spec import semantics
-from cachewright.spec.semantics import GUARDS, Bypass, Load, LoadFacts, Reason, Serve
+from cachewright.spec.semantics import GUARDS, Bypass, Load, LoadFacts, Reason, Serve, Token
 from cachewright.spec.target import Plan
 
 #: A scope may carry a list under this key; what became of the request is appended to it.
@@ -26,11 +28,12 @@ OUTCOMES = "cachewright.outcomes"
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of one request to a cached route; `refused` says why its load was not filled, or, where the
-    specification is taken at its word, what the guards would have refused."""
+    specification is taken at its word, what the guards would have refused. `tokens` are those its tags carried
+    when it was looked up."""
 
     target: str
     key: str
-    tags: tuple[str, ...]
+    tokens: Mapping[str, Token]
     hit: bool
     reason: Reason | None
     refused: tuple[Reason, ...] = ()
@@ -55,11 +58,6 @@ class Parts:
     loading: set[RequestContext] = field(default_factory=set)
 
 
-def credential_tag(credential: str) -> str:
-    """The tag of everything that was accepted for one credential; also the first prefix of its own keys."""
-    return f"cred:{credential}"
-
-
 @dataclass(slots=True)
 class Exchange:
     """One request, with what it needs to be answered."""
@@ -74,47 +72,78 @@ class Exchange:
 
     async def run(self) -> None:
         """Answer the request."""
-        parts = self.parts
+        cache, lookup = self.parts.cache, self.lookup
+        asked = self.parts.wall()
         request = LookupRequest(
-            key=self.lookup.key,
-            tags=self.lookup.tags,
-            levels=self.lookup.target.levels,
-            credential=self.lookup.credential if self.lookup.needs_acceptance else None,
-            variant=self.lookup.variant,
+            target=lookup.target.name,
+            key=lookup.key,
+            tags=lookup.tags,
+            levels=lookup.target.levels,
+            needs_acceptance=lookup.needs_acceptance,
+            credential=lookup.credential,
+            variant=lookup.variant,
         )
-        found = parts.cache.lookup_local(request) or await parts.cache.lookup(request)
-        now = parts.wall()
-        decision = semantics.decide(self.lookup.target.policy, found.seen, now)
+        found = cache.lookup_local(request)
+        decision = None if found is None else semantics.decide(lookup.target.policy, found.seen, asked)
+        if found is None or not isinstance(decision, Serve):
+            found = await cache.lookup(request)
+            decision = semantics.decide(lookup.target.policy, found.seen, self.parts.wall())
         match decision:
             case Serve():
-                await self._serve(found)
+                await self._serve(found, asked)
             case Load(reason, fill):
-                await self._load(found, reason, fill=fill and found.usable)
+                await self._miss(found, reason, fill=fill)
             case Bypass(reason):
-                self.parts.cache.stats.bypassed(self.lookup.target.name, reason)
+                cache.stats.bypassed(lookup.target.name, reason)
                 await self.app(self.scope, self.receive, self.send)
+            case None:
+                raise AssertionError
             case other:
                 assert_never(other)
 
-    async def _serve(self, found: Found) -> None:
+    async def _serve(self, found: Found, asked: float) -> None:
         assert found.payload is not None
+        assert found.tier is not None
         try:
             answer = Answer.unpack(found.payload)
         except msgspec.DecodeError:
-            await self._load(found, Reason.ABSENT, fill=found.usable)
+            await self._miss(found, Reason.ABSENT, fill=True)
             return
-        self.parts.cache.stats.hit(self.lookup.target.name, found.tier)
-        self._report(hit=True, reason=None)
+        self.parts.cache.stats.hit(self.lookup.target.name, found.tier, self.parts.wall() - asked)
+        self._report(found, hit=True, reason=None)
         await answer.send(self.send)
 
-    async def _load(self, found: Found, reason: Reason, *, fill: bool) -> None:
+    async def _miss(self, found: Found, reason: Reason, *, fill: bool) -> None:
+        """Load, or share the load of another request for the same key under the same tokens."""
+        parts, name = self.parts, self.lookup.target.name
+        parts.cache.stats.miss(name, reason)
+        place = await parts.cache.flights.join_or_lead(
+            found.flight if fill else None, may_follow=found.may_follow(parts.wall())
+        )
+        match place:
+            case Follow(payload):
+                parts.cache.stats.shared(name)
+                self._report(found, hit=False, reason=reason)
+                await Answer.unpack(payload).send(self.send)
+            case Lead():
+                with place:
+                    await self._load(found, reason, place)
+            case Alone():
+                await self._load(found, reason, None, fill=fill)
+            case other:
+                assert_never(other)
+
+    async def _load(self, found: Found, reason: Reason, lead: Lead | None, *, fill: bool = True) -> None:
         parts = self.parts
-        parts.cache.stats.miss(self.lookup.target.name, reason)
         began = parts.wall()
 
         async def whole(answer: Answer) -> None:
             parts.loading.discard(self.context)
-            await self._fill(found, answer, reason, began, wanted=fill)
+            payload = await self._fill(found, answer, reason, began, wanted=fill)
+            if lead is not None and payload is not None:
+                lead.land(payload)
+            elif lead is not None:
+                lead.decline()
 
         held_back = HeldBack(self.send, whole)
         parts.loading.add(self.context)
@@ -122,39 +151,45 @@ class Exchange:
             await self.app(self.scope, self.receive, held_back)
         finally:
             parts.loading.discard(self.context)
+        parts.cache.stats.loaded(self.lookup.target.name, parts.wall() - began)
         if held_back.streamed:
-            self._refused((Reason.STREAM,), reason)
+            if lead is not None:
+                lead.decline()
+            self._refused(found, (Reason.STREAM,), reason)
 
-    async def _fill(self, found: Found, answer: Answer, reason: Reason, began: float, *, wanted: bool) -> None:
-        parts = self.parts
-        unkeyed = parts.binder.unkeyed(self.lookup, self.context)
-        if answer.status in (401, 403) and found.seen.acceptance is not None and self.lookup.credential:
-            await parts.cache.invalidate((credential_tag(self.lookup.credential),))
+    async def _fill(
+        self, found: Found, answer: Answer, reason: Reason, began: float, *, wanted: bool
+    ) -> bytes | None:
+        """Store the answer if it may be stored; its payload if it was."""
+        parts, lookup = self.parts, self.lookup
+        unkeyed = parts.binder.unkeyed(lookup, self.context)
+        if answer.status in (401, 403) and found.seen.acceptance is not None and lookup.credential:
+            await parts.cache.invalidate((credential_tag(lookup.credential),))
         facts = self._facts(answer, unkeyed)
-        target = self.lookup.target
-        refused = semantics.may_fill(target.policy, facts, self.lookup.tags, declared=target.declared)
+        policy = lookup.target.policy
+        refused = semantics.may_fill(policy, facts, lookup.tags, declared=lookup.target.declared)
         binding = set(refused) - GUARDS if parts.at_its_word else set(refused)
-        if wanted and not binding and not await self._store(found, answer, began):
-            refused = (*refused, Reason.CHANGED)
-        self._refused(refused, reason, tuple(sorted(unkeyed)))
+        payload = None
+        if wanted and not binding:
+            payload = await self._stored(found, answer.pack(), began)
+        self._refused(found, refused, reason, tuple(sorted(unkeyed)))
+        return payload
 
-    async def _store(self, found: Found, answer: Answer, began: float) -> bool:
-        parts = self.parts
-        policy = self.lookup.target.policy
-        return await parts.cache.fill(
+    async def _stored(self, found: Found, payload: bytes, began: float) -> bytes | None:
+        parts, lookup = self.parts, self.lookup
+        policy = lookup.target.policy
+        stored = await parts.cache.fill(
             found.ticket,
-            answer.pack(),
+            payload,
             loaded_at=began,
             lifetime=semantics.entry_lifetime(
-                policy,
-                self.lookup.target.scope,
-                parts.dice() * 2 - 1,
-                self.lookup.expires_in,
+                policy, lookup.target.scope, parts.dice() * 2 - 1, lookup.expires_in
             ),
             acceptance_lifetime=(
-                semantics.acceptance_lifetime(policy, self.lookup.expires_in) if self.lookup.needs_acceptance else None
+                semantics.acceptance_lifetime(policy, lookup.expires_in) if lookup.needs_acceptance else None
             ),
         )
+        return payload if stored else None
 
     def _facts(self, answer: Answer, unkeyed: frozenset[str]) -> LoadFacts:
         context = self.context
@@ -168,22 +203,35 @@ class Exchange:
             background=context.background,
             early_sql=any(statement.started < context.entered for statement, _ in context.statements),
             snapshot=any(
-                transaction.id and transaction.began < context.entered for _, transaction in context.statements
+                transaction.id and transaction.began < context.entered
+                for _, transaction in context.statements
             ),
             unowned_sql=context.escaped,
             reads=self.parts.eyes.reads_of(context, context.started),
             unkeyed=unkeyed,
         )
 
-    def _refused(self, refused: tuple[Reason, ...], reason: Reason, unkeyed: tuple[str, ...] = ()) -> None:
+    def _refused(
+        self, found: Found, refused: tuple[Reason, ...], reason: Reason, unkeyed: tuple[str, ...] = ()
+    ) -> None:
         if refused:
             self.parts.cache.stats.refused(self.lookup.target.name, refused)
-        self._report(hit=False, reason=reason, refused=refused, unkeyed=unkeyed)
+        self._report(found, hit=False, reason=reason, refused=refused, unkeyed=unkeyed)
 
     def _report(
-        self, *, hit: bool, reason: Reason | None, refused: tuple[Reason, ...] = (), unkeyed: tuple[str, ...] = ()
+        self,
+        found: Found,
+        *,
+        hit: bool,
+        reason: Reason | None,
+        refused: tuple[Reason, ...] = (),
+        unkeyed: tuple[str, ...] = (),
     ) -> None:
         outcomes = self.context.scope.get(OUTCOMES)
         if outcomes is not None:
             lookup = self.lookup
-            outcomes.append(Outcome(lookup.target.name, lookup.key, lookup.tags, hit, reason, refused, unkeyed))
+            outcomes.append(
+                Outcome(
+                    lookup.target.name, lookup.key, dict(found.seen.tokens), hit, reason, refused, unkeyed
+                )
+            )

@@ -129,9 +129,10 @@ class Installed:
         return Watched(app, edge[0], clock=time.monotonic_ns, root=root)
 
     def figures(self) -> dict[str, Any]:
-        """What this process has counted: `targets` by name, and the `database`'s queries and time."""
-        targets = self.cache.stats.snapshot() if self.cache is not None else {}
-        return {"targets": targets, "database": self._count.snapshot()}
+        """What this process has counted: `targets` by name, the `cache`'s own counters, the `database`'s work."""
+        counted = self.cache.stats.snapshot() if self.cache is not None else {"targets": {}}
+        targets = counted.pop("targets")
+        return {"targets": targets, "cache": counted, "database": self._count.snapshot()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not self._started:
@@ -209,7 +210,9 @@ def _settings(spec: CachingSpecification, plan: Plan, around: Surroundings) -> S
         l1_lease=plan.l1_lease,
         compression=compression.algorithm if compression.enabled else "none",
         compression_threshold=compression.threshold_bytes,
-        longest_ttl=None if None in lifetimes else max((ttl for ttl in lifetimes if ttl is not None), default=None),
+        longest_ttl=None
+        if None in lifetimes
+        else max((ttl for ttl in lifetimes if ttl is not None), default=None),
     )
 
 

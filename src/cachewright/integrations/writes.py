@@ -7,7 +7,7 @@ returned; a rollback forgets them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from cachewright.capture.context import RequestContext
@@ -30,10 +30,10 @@ _UNCOVERED: frozenset[str] = frozenset()
 class Invalidator(Protocol):
     """What the writes are reported to."""
 
-    def hold(self, tags: Iterable[str]) -> None:
+    def hold(self, tags: Collection[str]) -> None:
         """Until released: load, but neither serve nor fill what depends on these tags here."""
 
-    def release(self, tags: Iterable[str]) -> None:
+    def release(self, tags: Collection[str]) -> None:
         """The end of a hold."""
 
     def invalidate(self, tags: frozenset[str]) -> None:
@@ -60,7 +60,9 @@ class DatabaseEyes:
 
     # SqlSink
 
-    def executed(self, statement: Statement, transaction: Transaction, context: RequestContext | None) -> None:
+    def executed(
+        self, statement: Statement, transaction: Transaction, context: RequestContext | None
+    ) -> None:
         """Collect the tags of a write."""
         facts = self._facts.of(statement.sql, statement.dialect, statement.paramstyle)
         if facts.unknown:
@@ -77,16 +79,26 @@ class DatabaseEyes:
             else:
                 self._wrote(self._tags(self._statement_changes(write, statement)), transaction, context)
 
-    def flushed(self, images: Sequence[RowImage], transaction: Transaction, context: RequestContext | None) -> None:
+    def flushed(
+        self, images: Sequence[RowImage], transaction: Transaction, context: RequestContext | None
+    ) -> None:
         """Collect the tags of the rows a flush wrote, old and new."""
         for image in images:
             transaction.imaged_tables.add(image.table)
-            if image.action == "update" and all((image.table, c) in self._plan.ignored_writes for c in image.changed):
+            if image.action == "update" and all(
+                (image.table, c) in self._plan.ignored_writes for c in image.changed
+            ):
                 continue
             self._wrote(self._tags(self._image_changes(image)), transaction, context)
 
     def ended(
-        self, transaction: Transaction, *, committed: bool, started: int, ended: int, context: RequestContext | None
+        self,
+        transaction: Transaction,
+        *,
+        committed: bool,
+        started: int,
+        ended: int,
+        context: RequestContext | None,
     ) -> None:
         """Invalidate after a commit, forget after a rollback."""
         del started, ended, context

@@ -8,9 +8,10 @@ from collections import deque
 class Breaker:
     """Closed it lets everything through; open nothing, until one probe may try.
 
-    It opens at `consecutive` failures in a row, or where of at least `volume` outcomes within `window` seconds
-    the `share` failed. It then sleeps `sleep` seconds, twice as long after every failed probe, `longest_sleep`
-    at most. The bounds of volume and share are those of Hystrix. `now` is any clock that never goes back (s).
+    It opens at `consecutive` failures in a row, or where of at least `volume` outcomes within `window`
+    seconds the `share` failed. It then sleeps `sleep` seconds, twice as long after every failed probe,
+    `longest_sleep` at most. The bounds of volume and share are those of Hystrix. `now` is any clock that
+    never goes back (s).
     """
 
     def __init__(

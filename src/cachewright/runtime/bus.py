@@ -31,7 +31,7 @@ class Bus:
         subscribe: Callable[[], Subscription],
         *,
         origin: bytes,
-        on_tags: Callable[[Collection[str]], None],
+        on_tags: Callable[[Collection[str]], object],
         on_gap: Callable[[bool], None],
         silence: float,
         clock: Clock,
@@ -63,7 +63,9 @@ class Bus:
                 await self._attend(subscription)
             except StoreUnavailableError:
                 if self._heard is not None:
-                    _log.warning("the invalidation bus was lost; in-process copies are validated until it is back")
+                    _log.warning(
+                        "the invalidation bus was lost; in-process copies are validated until it is back"
+                    )
             finally:
                 self._heard = None
                 await subscription.aclose()

@@ -1,8 +1,8 @@
 """Entries and acceptances as bytes: one format, checked as a whole, self-describing, never pickled.
 
-`format | compression | length of the body | digest | body`; the body is MessagePack. The digest covers all of
-it, is keyed where a secret is given, and binds the namespace and the kind; the logical key stands inside and is
-compared. Whatever does not fit is a `CodecError`, which is a miss.
+`format | compression | length of the body | digest | body`; the body is MessagePack. The digest covers all
+of it, is keyed where a secret is given, and binds the namespace and the kind; the logical key stands inside
+and is compared. Whatever does not fit is a `CodecError`, which is a miss.
 """
 
 from __future__ import annotations
@@ -188,7 +188,9 @@ def _decompress(method: int, packed: memoryview, length: int) -> bytes | bytearr
     if method not in (_METHODS["snappy"], _METHODS["gzip"]) or length > _LONGEST:
         raise CodecError("an unknown compression")
     body = bytearray(length)
-    unpack = cramjam.snappy.decompress_raw_into if method == _METHODS["snappy"] else cramjam.gzip.decompress_into
+    unpack = (
+        cramjam.snappy.decompress_raw_into if method == _METHODS["snappy"] else cramjam.gzip.decompress_into
+    )
     if unpack(packed, body) != length:
         raise CodecError("the body has another length")
     return body

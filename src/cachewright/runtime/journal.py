@@ -1,4 +1,4 @@
-"""Invalidations that could not be delivered: kept until they are, across a restart where a directory is given."""
+"""Invalidations that could not be delivered: kept until they are, on disk where a directory is given."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Journal:
     """Tags still to be invalidated elsewhere, each of them held in this process meanwhile.
 
     One line of JSON for each failed delivery, synced before `add` returns. Past 50 000 tags the whole
-    namespace stands for all of them; so does a line that cannot be read. Safe to call from any thread; `add`
-    and `adopt` write and read files.
+    namespace stands for all of them; so does a line that cannot be read. Safe to call from any thread;
+    `add` and `adopt` write and read files.
     """
 
     def __init__(self, tokens: LocalTokens, *, namespace: str, origin: bytes, directory: Path | None) -> None:
@@ -56,7 +56,7 @@ class Journal:
     def _write(self, path: Path, tags: Collection[str]) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("ab", opener=_private) as file:
+            with open(path, "ab", opener=_private) as file:  # noqa: PTH123 - Path.open takes no opener
                 file.write(json.dumps(list(tags)).encode() + b"\n")
                 file.flush()
                 os.fsync(file.fileno())

@@ -1,4 +1,4 @@
-"""What the runtime is told about its surroundings: bounds and times, all of them limits that hold under attack."""
+"""What the runtime is told of its surroundings: bounds and times that hold under attack."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ _DAY = 86_400.0
 class Settings:
     """Bounds of one process. Times are in seconds, sizes in bytes.
 
-    `read_timeout` bounds one exchange with the server, `connect_timeout` a new connection. `l1_lease` is how long
-    an in-process copy may be served without asking for its tokens again. `longest_ttl` is the longest lifetime
-    of an entry, None where one has no limit: it says how long tokens are kept. `retry_budget` bounds the time
-    that repeated deliveries of an invalidation may wait between attempts. `journal_dir` is where invalidations
-    that could not be delivered survive the process; None keeps them in memory only.
+    `read_timeout` bounds one exchange with the server, `connect_timeout` a new connection. `l1_lease` is
+    how long an in-process copy may be served without asking for its tokens again. `longest_ttl` is the
+    longest lifetime of an entry, None where one has no limit: it says how long tokens are kept.
+    `retry_budget` bounds the time that repeated deliveries of an invalidation may wait between attempts.
+    `journal_dir` is where invalidations that could not be delivered survive the process; None keeps them in
+    memory only.
     """
 
     workers: int = 1
@@ -43,7 +44,7 @@ class Settings:
 
     @property
     def token_lifetime(self) -> float:
-        """How long an unused token is kept (s): twice the longest entry, 30 days where entries have no end."""
+        """How long an unused token is kept (s): twice the longest entry, 30 days where they have no end."""
         return 30 * _DAY if self.longest_ttl is None else max(1.0, 2 * self.longest_ttl)
 
 

@@ -71,7 +71,9 @@ class Stats:
         self._lock = threading.Lock()
         self._targets: dict[str, TargetStats] = {}
         self._counts: Counter[str] = Counter(
-            dict.fromkeys(("errors", "timeouts", "codec_errors", "invalidations", "tags", "pending", "reconnects"), 0)
+            dict.fromkeys(
+                ("errors", "timeouts", "codec_errors", "invalidations", "tags", "pending", "reconnects"), 0
+            )
         )
 
     def _of(self, target: str) -> TargetStats:
@@ -158,7 +160,9 @@ def merge(snapshots: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 def _sum(one: Any, other: Any) -> Any:
     if isinstance(one, Mapping):
         return {
-            name: _sum(one[name], other[name]) if name in one and name in other else one.get(name, other.get(name))
+            name: _sum(one[name], other[name])
+            if name in one and name in other
+            else one.get(name, other.get(name))
             for name in {**one, **other}
         }
     if isinstance(one, list):

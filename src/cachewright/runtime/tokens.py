@@ -1,4 +1,4 @@
-"""What this process knows of tokens, what was touched when, and what is held. Safe to call from any thread."""
+"""What this process knows of tokens, what was touched when, and what is held. Safe in any thread."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Mint = Callable[[], bytes]
 class LocalTokens:
     """Local copies of tokens, an epoch that every touch advances, and the tags that are held.
 
-    Whoever asks the store for tokens takes a `mark` before the request is sent. An answer is trusted, and a load
-    stored, only where `unchanged` still says so afterwards: no invalidation, hold or lost connection came
-    between. At most `limit` tags are remembered; past it everything is forgotten and a floor is raised, so
-    that nothing in flight is trusted either.
+    Whoever asks the store for tokens takes a `mark` before the request is sent. An answer is trusted, and a
+    load stored, only where `unchanged` still says so afterwards: no invalidation, hold or lost connection
+    came between. At most `limit` tags are remembered; past it everything is forgotten and a floor is
+    raised, so that nothing in flight is trusted either.
     """
 
     def __init__(self, *, limit: int = 100_000) -> None:
@@ -42,8 +42,8 @@ class LocalTokens:
     def learn(self, mark: int, tokens: Mapping[str, bytes]) -> int | None:
         """Keep an answer whose request was sent at `mark`, and return the mark under which it may be trusted.
 
-        None where something came between. A tag that carried another token before counts as touched: somebody
-        invalidated it and the word has not reached us yet.
+        None where something came between. A tag that carried another token before counts as touched:
+        somebody invalidated it and the word has not reached us yet.
         """
         with self._lock:
             if not self._unchanged(mark, tokens):

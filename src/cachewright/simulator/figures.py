@@ -23,7 +23,7 @@ _MILLISECOND = 1_000_000
 
 @dataclass(slots=True)
 class Run:
-    """What one replay counted; routes by number, hits by number of request with the moment of the lookup (ns)."""
+    """What one replay counted by route; `hits` has the moment of the lookup (ns) by number of request."""
 
     hits: dict[int, int] = field(default_factory=dict)
     hits_of: Counter[int] = field(default_factory=Counter)
@@ -127,7 +127,7 @@ class _Teller:
         )
         return RouteOutcome(
             route=name,
-            cached=served.lookups_of[route] > 0,
+            cached=bool(served.lookups_of[route] or bypassed),
             requests=len(requests),
             lookups=served.lookups_of[route],
             hits=served.hits_of[route],

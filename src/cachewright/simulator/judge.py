@@ -1,4 +1,4 @@
-"""Whether a hit would have been right: compared with what the application really answered to the same request."""
+"""Whether a hit would have been right: compared with what the application really answered."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class Judge:
     def verdict(self, filled_by: Lookup, lookup: Lookup) -> Verdict | WrongAnswer:
         """Compare the answer that filled the entry with the one that the application gave to `lookup`.
 
-        A difference is wrong only if no write to what either of them read was in flight: its commit sent before
-        the last statement returned, its response returned after the request began.
+        A difference is wrong only if no write to what either of them read was in flight: its commit sent
+        before the last statement returned, its response returned after the request began.
         """
         ours, theirs = filled_by.request, lookup.request
         if ours.digest == theirs.digest and ours.status == theirs.status:

@@ -48,9 +48,9 @@ FillAt = Callable[[Lookup], int]
 class ReplaySettings:
     """What a trace does not tell. Times are in milliseconds.
 
-    `hit_ms` is what a hit takes from lookup to answer, `network_ms` what an exchange with the shared store adds
-    to it. `jitter` in [-1, 1] is where in their spread entries expire. `max_entries` bounds the store, the least
-    recently used leaving first. `details` bounds how many wrong answers are shown.
+    `hit_ms` is what a hit takes from lookup to answer, `network_ms` what an exchange with the shared store
+    adds to it. `jitter` in [-1, 1] is where in their spread entries expire. `max_entries` bounds the store,
+    the least recently used leaving first. `details` bounds how many wrong answers are shown.
     """
 
     hit_ms: float = 0.5
@@ -221,7 +221,8 @@ class _Replay:
 
     def _fill(self, loading: _Loading, at: int) -> None:
         lookup, policy = loading.lookup, loading.lookup.target.policy
-        facts = replace(lookup.facts, changed=not current(loading.tokens, self.tokens))
+        tokens = {tag: loading.tokens[tag] for tag in lookup.tags}
+        facts = replace(lookup.facts, changed=not current(tokens, self.tokens))
         reasons = may_fill(policy, facts, lookup.tags, declared=lookup.target.declared)
         if not loading.fill:
             reasons = (Reason.HELD, *reasons)
@@ -234,7 +235,6 @@ class _Replay:
         lifetime = entry_lifetime(
             policy, lookup.target.scope, self.settings.jitter, lookup.credential_seconds
         )
-        tokens = {tag: loading.tokens[tag] for tag in lookup.tags}
         expires = None if lifetime is None else now + lifetime
         self._store(lookup.key, _Entry(EntryMeta(began, expires, tokens, lookup.variant), lookup))
         if lookup.needs_acceptance:

@@ -16,7 +16,9 @@ _CLAUSE = re.compile(
     r"\s*(?P<name>[A-Za-z_][\w.\-]*)\s+(?:(?P<state>present|absent)|(?P<op>==|!=|in)\s+(?P<value>.+?))\s*\Z"
 )
 _STRING = re.compile(r"\s*(?:'([^']*)'|\"([^\"]*)\"|(-?\d+|true|false|null))\s*\Z")
-ALLOWED = "write NAME == 'value', NAME != 'value', NAME in ['a', 'b'], NAME present or NAME absent, joined by and"
+ALLOWED = (
+    "write NAME == 'value', NAME != 'value', NAME in ['a', 'b'], NAME present or NAME absent, joined by and"
+)
 
 
 class ConditionError(ValueError):

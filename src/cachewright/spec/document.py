@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import pathlib
 import re
@@ -201,14 +202,25 @@ _FLOW_WIDTH = 72
 
 
 class _Representer(RoundTripRepresenter):
-    """Writes null as `null`, so that a field without a value does not look forgotten."""
+    """Writes null as `null`, so that a field without a value does not look forgotten, and floats plainly."""
 
 
 def _null(representer: RoundTripRepresenter, _: None) -> Any:
     return representer.represent_scalar("tag:yaml.org,2002:null", "null")
 
 
+def _float(representer: RoundTripRepresenter, value: float) -> Any:
+    """Write exponents with a point, without which a reader of YAML 1.1 takes the number for a text."""
+    text = repr(value)
+    if math.isfinite(value):
+        text = text if "." in text else text.replace("e", ".0e")
+    else:
+        text = ".nan" if math.isnan(value) else text.replace("inf", ".inf")
+    return representer.represent_scalar("tag:yaml.org,2002:float", text)
+
+
 _Representer.add_representer(type(None), _null)
+_Representer.add_representer(float, _float)
 
 
 def _written(value: Any) -> Any:

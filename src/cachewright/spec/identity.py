@@ -37,7 +37,11 @@ def _is_carried(read: str) -> bool:
 
 
 def covered(
-    scope: Scope, identity: Collection[str], reads: Collection[str], declared: Collection[str], token: str | None
+    scope: Scope,
+    identity: Collection[str],
+    reads: Collection[str],
+    declared: Collection[str],
+    token: str | None,
 ) -> frozenset[str]:
     """The reads that the scope of an entry accounts for.
 

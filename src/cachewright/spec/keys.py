@@ -48,7 +48,9 @@ def escape(text: str) -> str:
     if text.isascii() and text.isalnum():
         return text
     return "".join(
-        character if character not in RESERVED and character.isprintable() and character != " " else _hex(character)
+        character
+        if character not in RESERVED and character.isprintable() and character != " "
+        else _hex(character)
         for character in text
     )
 
@@ -99,7 +101,9 @@ def _encode(value: Any, *, text: bool) -> str:  # noqa: PLR0911 - one line for e
         case bytes():
             return f"%x{value.hex()}"
         case Mapping():
-            return _enclose("m", sorted(f"{_encode(k, text=text)}%v{_encode(v, text=text)}" for k, v in value.items()))
+            return _enclose(
+                "m", sorted(f"{_encode(k, text=text)}%v{_encode(v, text=text)}" for k, v in value.items())
+            )
         case Set():
             return _enclose("a", sorted(_encode(item, text=text) for item in value))
         case Sequence():
@@ -146,7 +150,9 @@ class KeyTemplate:
             raise KeyPatternError("a key pattern has no empty segments: write resource:name={value}")
         scope_segments = _count_scope(segments)
         if scope_segments >= len(segments):
-            raise KeyPatternError("a key pattern names a resource after its scope, as in user:{user_id}:tasks")
+            raise KeyPatternError(
+                "a key pattern names a resource after its scope, as in user:{user_id}:tasks"
+            )
         return cls(pattern, segments, scope_segments)
 
     @property
@@ -198,7 +204,9 @@ def _segment(text: str, resolve: Callable[[str], str]) -> tuple[Part, ...]:
         parts.append(_literal(text[end : found.start()]))
         name = found[1]
         if not name or name != name.strip():
-            raise KeyPatternError(f"{{{name}}} is no field: write a name, as in {{user_id}} or {{query.page}}")
+            raise KeyPatternError(
+                f"{{{name}}} is no field: write a name, as in {{user_id}} or {{query.page}}"
+            )
         parts.append(Field(resolve(name)))
         end = found.end()
     parts.append(_literal(text[end:]))
@@ -220,7 +228,11 @@ def _count_scope(segments: tuple[tuple[Part, ...], ...]) -> int:
     while at < len(segments):
         head = segments[at]
         following = segments[at + 1] if at + 1 < len(segments) else ()
-        if len(head) == 1 and isinstance(head[0], str) and following == (Field(_SCOPE_FIELDS.get(head[0], "")),):
+        if (
+            len(head) == 1
+            and isinstance(head[0], str)
+            and following == (Field(_SCOPE_FIELDS.get(head[0], "")),)
+        ):
             at += 2
         else:
             break

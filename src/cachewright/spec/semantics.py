@@ -164,7 +164,9 @@ def accepted(acceptance: Acceptance | None, tokens: Mapping[str, Token], now: fl
     return acceptance is not None and now < acceptance.expires_at and current(acceptance.tokens, tokens)
 
 
-def entry_lifetime(policy: Policy, scope: Scope, jitter: float, credential_seconds: float | None) -> float | None:
+def entry_lifetime(
+    policy: Policy, scope: Scope, jitter: float, credential_seconds: float | None
+) -> float | None:
     """How long a new entry lives (s), None for no limit.
 
     `jitter` in [-1, 1] spreads expiries by the policy's share. An entry keyed by a credential is its own
@@ -173,7 +175,9 @@ def entry_lifetime(policy: Policy, scope: Scope, jitter: float, credential_secon
     lifetime = None if policy.ttl is None else policy.ttl * (1 + policy.jitter * jitter)
     if scope is not Scope.CREDENTIAL:
         return lifetime
-    limits = [limit for limit in (lifetime, acceptance_lifetime(policy, credential_seconds)) if limit is not None]
+    limits = [
+        limit for limit in (lifetime, acceptance_lifetime(policy, credential_seconds)) if limit is not None
+    ]
     return min(limits)
 
 
@@ -207,7 +211,9 @@ class LoadFacts:
     unkeyed: Collection[str] = ()
 
 
-def may_fill(policy: Policy, facts: LoadFacts, predicted: Collection[str], *, declared: bool) -> tuple[Reason, ...]:
+def may_fill(
+    policy: Policy, facts: LoadFacts, predicted: Collection[str], *, declared: bool
+) -> tuple[Reason, ...]:
     """Why this load must not be filled; empty where it may be.
 
     `declared` says that the specification names dependencies or a staleness bound for the target, so that a
@@ -218,7 +224,10 @@ def may_fill(policy: Policy, facts: LoadFacts, predicted: Collection[str], *, de
         (facts.streamed, Reason.STREAM),
         (facts.status not in policy.statuses, Reason.STATUS),
         (facts.set_cookie, Reason.SET_COOKIE),
-        ("no-store" in facts.cache_control or (private and "private" in facts.cache_control), Reason.CACHE_CONTROL),
+        (
+            "no-store" in facts.cache_control or (private and "private" in facts.cache_control),
+            Reason.CACHE_CONTROL,
+        ),
         (facts.size > policy.max_body_bytes, Reason.TOO_LARGE),
         (facts.wrote, Reason.WROTE),
         (facts.background, Reason.BACKGROUND),

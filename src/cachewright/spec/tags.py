@@ -179,7 +179,9 @@ def read_alternatives(table: str, pinned: Mapping[str, str], sets: ColumnSets) -
     return frozenset({table_tag(table), *rows})
 
 
-def write_tags(table: str, images: Iterable[Mapping[str, str | None]] | None, sets: ColumnSets) -> frozenset[str]:
+def write_tags(
+    table: str, images: Iterable[Mapping[str, str | None]] | None, sets: ColumnSets
+) -> frozenset[str]:
     """The tags a write to `table` changes.
 
     `images` are the old and new rows as far as known, canonical values by column; a column that is absent or

@@ -57,7 +57,9 @@ class Target:
         """Whether the specification says what a load without SQL depends on, or how stale it may be."""
         return bool(self.depends_on) or self.max_staleness is not None
 
-    def unkeyed(self, reads: Collection[str], declared: Collection[str], covered: Collection[str]) -> frozenset[str]:
+    def unkeyed(
+        self, reads: Collection[str], declared: Collection[str], covered: Collection[str]
+    ) -> frozenset[str]:
         """What a load read that neither key nor scope nor the specification's `ignored_reads` accounts for.
 
         `reads` were noticed, `declared` are the route's own parameters, `covered` see `identity.covered`.
@@ -189,7 +191,7 @@ def _problem(scope: Scope, key: KeyTemplate) -> str | None:
 def _key(document: Document, index: int, template: str, scope: Scope) -> KeyTemplate:
     """The target's pattern; a credential scope adds its prefix by itself where the pattern has none (C67)."""
     item = document.spec.cache_targets[index]
-    pattern = item.cache_key_pattern
+    pattern = item.cache_key_pattern or ""
     if scope is Scope.CREDENTIAL and "{cred}" not in pattern:
         pattern = f"cred:{{cred}}:{pattern}"
     path_fields = _path_fields(template)

@@ -39,7 +39,7 @@ class Store(Protocol):
         """Tokens for tags that had none: a new one, or the one that somebody else made meanwhile."""
 
     async def fill(self, values: Mapping[str, tuple[bytes, float | None]], tags: Collection[str]) -> None:
-        """Store these bytes with their lifetimes (s, None for the longest), and prolong the tokens of `tags`."""
+        """Store bytes with their lifetimes (s, None for the longest), and prolong the tokens of `tags`."""
 
     async def change(self, tags: Collection[str]) -> int:
         """Give new tokens to the tags that have one, and tell every process; how many had one."""

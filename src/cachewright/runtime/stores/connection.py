@@ -1,4 +1,4 @@
-"""Exchanges with a Redis or Valkey server: pinned timeouts, no retries, a breaker, errors of ours at the edge.
+"""Exchanges with a Redis or Valkey server: pinned timeouts, no retries, a breaker, our own errors.
 
 redis-py's defaults let one command hang for a minute when a server stops answering (ten retries of five
 seconds), so nothing here is left to them. RESP2 is chosen on purpose: no push frames between replies, no
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -33,13 +33,14 @@ _Result = TypeVar("_Result")
 #: Exchanges for reading under way at once; callers that come meanwhile share the next one.
 _READS_AT_ONCE = 2
 _KEYS_A_READ = 2048
+_LEFT_ALONE = "the store failed lately and is left alone for a moment"
 
 
 class Wire:
     """A bounded pool of connections to one server, for one event loop."""
 
     def __init__(self, url: str, settings: Settings, *, clock: Clock, stats: Stats) -> None:
-        pinned = {
+        pinned: dict[str, Any] = {
             "socket_timeout": settings.read_timeout,
             "socket_connect_timeout": settings.connect_timeout,
             "retry": Retry(NoBackoff(), 0),
@@ -59,14 +60,16 @@ class Wire:
 
     def connection(self) -> AbstractConnection:
         """A connection of its own, not of the pool and not yet open."""
-        return self._pool.make_connection()
+        connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call] # redis-py
+        return connection
 
     async def exchange(self, commands: Sequence[Command], *, insist: bool = False) -> list[Reply]:
         """Send `commands` in one go and return their replies, errors among them in their places.
 
         `insist` tries although the breaker is open. Raises `StoreUnavailableError`.
         """
-        self.check(insist=insist, entering=True)
+        if not self.breaker.enter(self._clock()) and not insist:
+            raise StoreUnavailableError(_LEFT_ALONE)
         try:
             async with asyncio.timeout(self._longest):
                 replies = await self._talk(commands)
@@ -80,18 +83,16 @@ class Wire:
         self.breaker.succeeded(self._clock())
         return replies
 
-    def check(self, *, insist: bool = False, entering: bool = False) -> None:
-        """Raise `StoreUnavailableError` where the breaker lets no call through now; `entering` makes the call."""
-        now = self._clock()
-        admitted = self.breaker.enter(now) if entering else self.breaker.admits(now)
-        if not admitted and not insist:
-            raise StoreUnavailableError("the store failed lately and is left alone for a moment")
+    def check(self) -> None:
+        """Raise `StoreUnavailableError` at once where the breaker would let no call through."""
+        if not self.breaker.admits(self._clock()):
+            raise StoreUnavailableError(_LEFT_ALONE)
 
     def spawn(self, work: Coroutine[Any, Any, _Result]) -> asyncio.Task[_Result]:
         """Run `work` as a task of this wire: it ends with it, not with its caller.
 
-        An exchange runs to its end when the request that wanted it is cancelled, so that no reply is left on a
-        connection and a wave of cancellations is no wave of new connections.
+        An exchange runs to its end when the request that wanted it is cancelled, so that no reply is left
+        on a connection and a wave of cancellations is no wave of new connections.
         """
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
@@ -104,7 +105,7 @@ class Wire:
             task.exception()  # its caller may be gone
 
     async def _talk(self, commands: Sequence[Command]) -> list[Reply]:
-        connection = await self._pool.get_connection()
+        connection = await self._pool.get_connection()  # type: ignore[no-untyped-call] # redis-py
         try:
             await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
             return [await _reply(connection) for _ in commands]
@@ -133,7 +134,7 @@ async def _reply(connection: AbstractConnection) -> Reply:
 
 
 class SharedReads:
-    """Many reads in few exchanges: what is asked while others are under way goes out together, each key once."""
+    """Many reads in few exchanges: what is asked while others are under way goes out together."""
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
@@ -154,8 +155,16 @@ class SharedReads:
         try:
             while self._waiting:
                 await self._read(self._take())
+        except asyncio.CancelledError:
+            self.abandon()
+            raise
         finally:
             self._under_way -= 1
+
+    def abandon(self) -> None:
+        """Answer everybody who still waits: the store was closed."""
+        _settle(self._waiting, StoreUnavailableError("the store was closed"))
+        self._waiting.clear()
 
     def _take(self) -> list[_Waiting]:
         batch = [self._waiting.popleft()]
@@ -169,15 +178,13 @@ class SharedReads:
         keys = tuple(dict.fromkeys(key for waiting in batch for key in waiting.keys))
         try:
             (reply,) = await self._wire.exchange([("MGET", *keys)])
-            if not isinstance(reply, list):
-                raise StoreUnavailableError("the store refused to read")
         except StoreUnavailableError as error:
             _settle(batch, error)
         except BaseException:
             _settle(batch, StoreUnavailableError("the store was closed"))
             raise
         else:
-            _settle(batch, {key: value for key, value in zip(keys, reply, strict=True) if value is not None})
+            _settle(batch, _by_key(keys, reply))
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +193,13 @@ class _Waiting:
     future: asyncio.Future[Mapping[str, bytes]]
 
 
-def _settle(batch: Sequence[_Waiting], outcome: Mapping[str, bytes] | StoreUnavailableError) -> None:
+def _by_key(keys: Sequence[str], reply: Reply) -> dict[str, bytes] | StoreUnavailableError:
+    if not isinstance(reply, list):
+        return StoreUnavailableError("the store refused to read")
+    return {key: value for key, value in zip(keys, reply, strict=True) if value is not None}
+
+
+def _settle(batch: Iterable[_Waiting], outcome: Mapping[str, bytes] | StoreUnavailableError) -> None:
     for waiting in batch:
         if waiting.future.done():
             continue

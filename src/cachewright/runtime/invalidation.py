@@ -1,0 +1,144 @@
+"""Invalidations: dropped here, delivered everywhere, or kept until they can be; never swallowed."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import OrderedDict
+from collections.abc import Collection
+
+from cachewright.errors import InvalidationPendingError, StoreUnavailableError
+from cachewright.runtime.core import Core, log
+from cachewright.runtime.journal import Journal
+from cachewright.runtime.settings import Clock
+from cachewright.runtime.stores.base import Store
+from cachewright.spec.tags import NAMESPACE_TAG
+
+_RETRIES = 3
+_REMEMBERED_SECONDS = 60.0
+_REMEMBERED_TAGS = 50_000
+
+
+class Recent:
+    """The tags of the last minute: a primary that was promoted meanwhile may never have heard of them."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._seen: OrderedDict[str, float] = OrderedDict()
+        self._lost = 0.0
+
+    def add(self, tags: Collection[str]) -> None:
+        """Note that these are being invalidated now."""
+        now = self._clock()
+        with self._lock:
+            for tag in tags:
+                self._seen[tag] = now
+                self._seen.move_to_end(tag)
+            while len(self._seen) > _REMEMBERED_TAGS:
+                self._lost = self._seen.popitem(last=False)[1]
+
+    def tags(self) -> tuple[str, ...]:
+        """What was invalidated within the last minute; all of the namespace where that is too much."""
+        since = self._clock() - _REMEMBERED_SECONDS
+        with self._lock:
+            while self._seen and next(iter(self._seen.values())) < since:
+                self._seen.popitem(last=False)
+            return (NAMESPACE_TAG,) if self._lost and self._lost >= since else tuple(self._seen)
+
+
+class Invalidations:
+    """Delivers invalidations through one store, on the event loop of that store."""
+
+    def __init__(self, core: Core, store: Store | None, journal: Journal, recent: Recent) -> None:
+        self._core = core
+        self._store = store
+        self._journal = journal
+        self._recent = recent
+        self._tasks: set[asyncio.Task[int | None]] = set()
+
+    async def invalidate(
+        self, tags: Collection[str], *, retries: int = _RETRIES, raise_pending: bool = False
+    ) -> int:
+        """See `Cache.invalidate`; a failed delivery is repeated `retries` times before it is kept."""
+        wanted = tuple(dict.fromkeys(tags))
+        if not wanted:
+            return 0
+        known = self._core.drop(wanted)
+        if not self._core.shared:
+            self._core.stats.invalidated(len(wanted))
+            return known
+        task = asyncio.get_running_loop().create_task(self._deliver(wanted, retries))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        changed = await asyncio.shield(
+            task
+        )  # the row is committed: a cancelled request changes nothing about that
+        if changed is not None:
+            return changed
+        if raise_pending:
+            raise InvalidationPendingError(
+                f"the invalidation of {len(wanted)} tags could not be delivered",
+                hint="It is kept and repeated; this process leaves these tags alone meanwhile.",
+            )
+        return 0
+
+    async def _deliver(self, tags: tuple[str, ...], retries: int) -> int | None:
+        self._recent.add(tags)
+        changed = await self._attempt(tags, retries)
+        if changed is None:
+            await asyncio.to_thread(self._journal.add, tags)
+            self._core.stats.pending()
+            log.warning(
+                "an invalidation could not be delivered; its %d tags are left alone until it is", len(tags)
+            )
+        self._core.drop(tags)
+        self._core.stats.invalidated(len(tags))
+        return changed
+
+    async def _attempt(self, tags: tuple[str, ...], retries: int) -> int | None:
+        """How many tags changed, None where the store did not take it."""
+        store = self._store
+        if store is None:
+            return None
+        wait = self._core.settings.retry_budget / _RETRIES
+        for left in range(retries, -1, -1):
+            try:
+                return await store.change(tags)
+            except StoreUnavailableError:
+                if not left or store.struggling:
+                    break
+            await asyncio.sleep(wait * self._core.dice())
+        return None
+
+    async def repeat(self) -> None:
+        """Deliver again what was invalidated within the last minute."""
+        tags = self._recent.tags()
+        if tags:
+            await self._deliver_again(tags)
+
+    async def _deliver_again(self, tags: tuple[str, ...]) -> None:
+        if await self._attempt(tags, _RETRIES) is None:
+            await asyncio.to_thread(self._journal.add, tags)
+        self._core.drop(tags)
+
+    async def replay(self) -> bool:
+        """Deliver what the journal keeps; whether nothing is left of it."""
+        pending = self._journal.pending()
+        if not pending:
+            return True
+        if self._store is None:
+            return False
+        try:
+            await self._store.change(tuple(pending))
+        except StoreUnavailableError:
+            return False
+        self._core.drop(tuple(pending))
+        self._journal.delivered(pending)
+        log.info("%d kept invalidations were delivered", len(pending))
+        return True
+
+    async def finish(self, patience: float) -> None:
+        """Wait for deliveries under way, `patience` seconds at most."""
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks), timeout=patience)

@@ -1,0 +1,27 @@
+"""Putting an application behind its twin."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from cachewright.integrations.exchange import Outcome
+from cachewright.integrations.install import Installed, Surroundings
+from cachewright.runtime.lookup import LookupRequest
+from cachewright.spec.document import Document
+from cachewright.spec.target import compile_plan
+from cachewright.verify.twin import Twin
+
+
+def build_twin(app: Any, document: Document, surroundings: Surroundings) -> Twin:
+    """`app`, cached as `document` says taken at its word, behind a twin that compares every cached answer."""
+    installed = Installed(app, document, dataclasses.replace(surroundings, at_its_word=True))
+
+    async def still_current(outcome: Outcome) -> bool:
+        cache = installed.cache
+        if cache is None:
+            return False
+        now = await cache.lookup(LookupRequest(target=outcome.target, key=outcome.key, tags=tuple(outcome.tokens)))
+        return dict(now.seen.tokens) == outcome.tokens
+
+    return Twin(installed, compile_plan(document).targets.values(), still_current)

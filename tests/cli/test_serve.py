@@ -1,0 +1,58 @@
+from tests.servers import valkey
+
+
+def test_one_worker_serves_with_the_specification_applied(shell, spec):
+    with valkey() as redis, shell.serving("serve", "shop:app", "--spec", spec, "--redis", redis) as server:
+        assert server.ask("/items/1?name=cup", "PUT")[0] == 200
+        assert server.ask("/items/1")[1]["name"] == "cup"
+        server.ask("/items/1?name=mug", "PUT")
+        assert server.ask("/items/1")[1]["name"] == "mug"
+        server.stop()
+    assert server.code == 0
+    assert server.stdout == ""
+
+
+def test_two_workers_share_entries_and_end_together(shell, spec):
+    with (
+        valkey() as redis,
+        shell.serving("serve", "shop:app", "--spec", spec, "--redis", redis, "--workers", "2") as server,
+    ):
+        server.ask("/items/1?name=cup", "PUT")
+        answers = {str(server.ask("/items/1")[1]) for _ in range(20)}
+        server.stop()
+    assert len(answers) == 1  # the answer holds the process that made it
+    assert server.code == 0
+
+
+def test_a_redis_that_does_not_answer_is_said_and_does_not_stop_serving(shell, spec):
+    arguments = ("serve", "shop:app", "--spec", spec, "--redis", "redis://:secret@127.0.0.1:1/0")
+    with shell.serving(*arguments) as server:
+        assert server.ask("/items/9")[0] == 404
+        server.stop()
+    assert "warning: redis://127.0.0.1:1/0 does not answer" in server.stderr
+    assert "secret" not in server.stderr
+
+
+def test_an_application_that_cannot_be_imported_says_so_once_whatever_the_workers(shell, spec):
+    (shell.directory / "broken.py").write_text("import json\n\njson.loads('{')\n")
+    for workers in ("1", "2"):
+        refused = shell.run("serve", "broken:app", "--spec", spec, "--workers", workers, "--port", "0")
+        assert refused.returncode == 3
+        assert refused.stderr.count("broken.py:3") == 1
+        assert "Traceback" not in refused.stderr
+        assert "ready" not in refused.stderr
+
+
+def test_a_broken_specification_names_its_line_before_anything_starts(shell, spec):
+    path = shell.directory / "wrong.yaml"
+    path.write_text("caching_specification:\n  cache_targets:\n    - endpoint: GET /x\n      scoop: public\n")
+    refused = shell.run("serve", "shop:app", "--spec", "wrong.yaml", "--port", "0")
+    assert refused.returncode == 2
+    assert "wrong.yaml:4:7: unknown key `scoop`" in refused.stderr
+    assert "did you mean `scope`?" in refused.stderr
+
+
+def test_a_redis_url_that_is_none_is_a_usage_error(shell, spec):
+    refused = shell.run("serve", "shop:app", "--spec", spec, "--redis", "localhost:6379", "--port", "0")
+    assert refused.returncode == 2
+    assert "not a Redis URL" in refused.stderr
