@@ -60,7 +60,9 @@ def test_a_value_meets_its_other_spellings(recording: Recording) -> None:
         ("SELECT title FROM tasks", ()),
     ],
 )
-def test_what_cannot_be_compared_is_not_pinned(recording: Recording, text: str, binds: tuple[object, ...]) -> None:
+def test_what_cannot_be_compared_is_not_pinned(
+    recording: Recording, text: str, binds: tuple[object, ...]
+) -> None:
     number = recording.sql(text, binds, at=0)
     assert reads_of(recording.trace())[number] == (ReadSeen("tasks", {}),)
 
@@ -97,7 +99,9 @@ def test_an_update_changes_the_rows_it_pins_before_and_after(recording: Recordin
         ("INSERT INTO tasks (id) VALUES (?)", (1,)),
     ],
 )
-def test_rows_that_nobody_can_tell_are_bulk(recording: Recording, text: str, binds: tuple[object, ...]) -> None:
+def test_rows_that_nobody_can_tell_are_bulk(
+    recording: Recording, text: str, binds: tuple[object, ...]
+) -> None:
     recording.sql(text, binds, at=0)
     assert only(recording).tags == {"tasks", "tasks#bulk"}
 
@@ -136,7 +140,9 @@ def test_a_row_without_an_owner_is_known_to_have_none(recording: Recording) -> N
 
 
 def test_a_flush_without_an_image_is_bulk(recording: Recording) -> None:
-    recording.sql("INSERT INTO tasks (id, user_id) VALUES (?, ?)", (1, 7), at=2, transaction=1, unit_of_work=True)
+    recording.sql(
+        "INSERT INTO tasks (id, user_id) VALUES (?, ?)", (1, 7), at=2, transaction=1, unit_of_work=True
+    )
     recording.transaction(1, 1, 9)
     assert only(recording).tags == {"tasks", "tasks#bulk"}
 

@@ -81,7 +81,7 @@ def test_spellings_that_a_database_may_hold_equal_meet_loosely_only(left, right)
         ("2024-01-05T10:00Z", "d"),
         ("10:00:00", "d"),
         (date(2024, 1, 5), "d"),
-        (datetime(2024, 1, 5, 10, 0), "d"),
+        (datetime.fromisoformat("2024-01-05T10:00"), "d"),
         (time(10, 0), "d"),
         (UUID(int=5), "u"),
         (b"x", "x"),
@@ -95,7 +95,11 @@ def test_kinds(value, kind):
 
 
 def test_moments_meet_exactly_whatever_spells_them_and_have_no_loose_form():
-    moments = ["2024-01-05T10:00:00", "2024-01-05 10:00:00.000000", datetime(2024, 1, 5, 10, 0)]
+    moments = [
+        "2024-01-05T10:00:00",
+        "2024-01-05 10:00:00.000000",
+        datetime.fromisoformat("2024-01-05T10:00"),
+    ]
     assert len({HASHER.value(moment) for moment in moments}) == 1
     assert HASHER.value("2024-01-05").exact == HASHER.value(date(2024, 1, 5)).exact
     assert HASHER.value("2024-01-05").loose is None
@@ -123,7 +127,10 @@ def test_another_key_gives_other_hashes():
 
 
 def test_hashes_of_different_families_never_meet():
-    assert len({HASHER.text("a"), HASHER.text("a", loose=True), HASHER.secret(b"a"), HASHER.long("a").digest}) == 4
+    assert (
+        len({HASHER.text("a"), HASHER.text("a", loose=True), HASHER.secret(b"a"), HASHER.long("a").digest})
+        == 4
+    )
 
 
 def test_a_long_value_is_known_by_its_digest():

@@ -16,7 +16,10 @@ def mask(sql, dialect="sqlite", paramstyle="qmark"):
 
 
 def test_literals_become_hashes_that_meet_values_of_columns():
-    assert mask("SELECT * FROM t WHERE a = 'Ada'") == f"SELECT * FROM t WHERE a = '{HASHER.column('ada ').loose}'"
+    assert (
+        mask("SELECT * FROM t WHERE a = 'Ada'")
+        == f"SELECT * FROM t WHERE a = '{HASHER.column('ada ').loose}'"
+    )
 
 
 @pytest.mark.parametrize(
@@ -65,7 +68,9 @@ def test_long_numbers_become_others_of_the_same_length():
 
 def test_hexadecimal_and_bit_literals_stay_what_they_are():
     assert "736563" not in mask("SELECT X'736563726574'")
-    assert parse(mask("SELECT a FROM t WHERE b = X'736563726574'"), dialect="sqlite", paramstyle="qmark", schema={}).reads
+    assert parse(
+        mask("SELECT a FROM t WHERE b = X'736563726574'"), dialect="sqlite", paramstyle="qmark", schema={}
+    ).reads
 
 
 @pytest.mark.parametrize("text", ["'%s'", "'a %s b'", "/* %s */ 'x'"])

@@ -51,7 +51,9 @@ def test_private_names_are_never_shown(name):
     assert not Showing().admits(name, "enum", "h1", "open", None)
 
 
-@pytest.mark.parametrize("name", ["query.status", "query.page", "query.sort_by", "header.accept-language", "path.id"])
+@pytest.mark.parametrize(
+    "name", ["query.status", "query.page", "query.sort_by", "header.accept-language", "path.id"]
+)
 def test_ordinary_names_are_not_private(name):
     assert not is_private(name)
 

@@ -32,7 +32,9 @@ TEXTS = st.text(st.characters(codec="utf-8"), max_size=12)
 HASHES = st.integers(0, 2**64 - 1).map(lambda number: f"h{number:016x}")
 VALUES = st.builds(Value, st.sampled_from("nbifsdux"), HASHES, st.none() | HASHES)
 MAPPINGS = st.dictionaries(NAMES, VALUES, max_size=4)
-POSITIONS = st.lists(VALUES, max_size=4).map(lambda values: {str(at): value for at, value in enumerate(values)})
+POSITIONS = st.lists(VALUES, max_size=4).map(
+    lambda values: {str(at): value for at, value in enumerate(values)}
+)
 TIMES = st.integers(1, 2**60)
 BIG = st.integers(0, 2**40)
 READS = st.frozensets(NAMES, max_size=3)
@@ -107,7 +109,9 @@ SCHEMAS = st.builds(
     SchemaSeen,
     tables=st.dictionaries(NAMES, COLUMNS, max_size=3),
     primary_keys=st.dictionaries(NAMES, COLUMNS, max_size=3),
-    foreign_keys=st.lists(st.builds(ForeignKey, NAMES, COLUMNS, NAMES, COLUMNS, NAMES), max_size=2).map(tuple),
+    foreign_keys=st.lists(st.builds(ForeignKey, NAMES, COLUMNS, NAMES, COLUMNS, NAMES), max_size=2).map(
+        tuple
+    ),
     inexact_columns=st.frozensets(st.tuples(NAMES, NAMES), max_size=3),
 )
 PARAMS = st.lists(st.builds(ParamSeen, NAMES, NAMES, NAMES, st.booleans()), max_size=2).map(tuple)
@@ -123,7 +127,8 @@ def traces(draw):
         recorded_at="2024-01-05T10:00:00+00:00",
         declared_identity=draw(st.dictionaries(NAMES, NAMES, max_size=2)),
         routes=tuple(
-            RouteSeen(number, "GET", draw(TEXTS), draw(TEXTS), draw(PARAMS), draw(COLUMNS)) for number in (1, 2)
+            RouteSeen(number, "GET", draw(TEXTS), draw(TEXTS), draw(PARAMS), draw(COLUMNS))
+            for number in (1, 2)
         ),
         requests=tuple(sorted(found, key=lambda request: (request.started, request.id))),
         texts={number: StatementText(number, draw(TEXTS), "sqlite", "qmark") for number in (1, 2, 3, 4)},
@@ -139,7 +144,11 @@ def traces(draw):
 CLEAR = st.dictionaries(TEXTS, st.dictionaries(HASHES, TEXTS, max_size=2), max_size=2)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(trace=traces())
 def test_a_trace_read_back_is_the_trace_written(tmp_path, trace):
     path = tmp_path / "t.trace"
@@ -148,7 +157,9 @@ def test_a_trace_read_back_is_the_trace_written(tmp_path, trace):
 
 
 def empty(path, **named):
-    writer = TraceWriter(path, meta_of("app", "2024-01-05T10:00:00+00:00", {}), lambda event: [event], **named)
+    writer = TraceWriter(
+        path, meta_of("app", "2024-01-05T10:00:00+00:00", {}), lambda event: [event], **named
+    )
     return writer
 
 
@@ -319,7 +330,9 @@ def test_shared_values_and_names_are_written_once(tmp_path):
         writer.put(StatementSeen(number, None, 0, 1, 5, 6, 0, 1, False, False, {"a": value}))
     writer.close()
     connection = sqlite3.connect(tmp_path / "t")
-    counts = [connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("value", "names")]
+    counts = [
+        connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("value", "names")
+    ]
     connection.close()
     assert counts == [1, 1]
     assert read_trace(tmp_path / "t").statements[50].binds == {"a": value}

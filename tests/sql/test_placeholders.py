@@ -19,13 +19,23 @@ from cachewright.sql.script import script
         ("pyformat", "a = %(x y)s AND b = %(b_1)s", "a = :cw0 AND b = :cw1", ("x y", "b_1")),
         ("pyformat", "a = %s AND b = %b", "a = :cw0 AND b = :cw1", (0, 1)),
         ("pyformat", "a = %(a)s::VARCHAR", "a = :cw0::VARCHAR", ("a",)),
-        ("named", "a = :a AND b::text = :b_1 AND c = ':c'", "a = :cw0 AND b::text = :cw1 AND c = ':c'", ("a", "b_1")),
+        (
+            "named",
+            "a = :a AND b::text = :b_1 AND c = ':c'",
+            "a = :cw0 AND b::text = :cw1 AND c = ':c'",
+            ("a", "b_1"),
+        ),
         ("named", "a := :a", "a := :cw0", ("a",)),
         ("numeric", "a = :2 AND b = :1", "a = :cw0 AND b = :cw1", (1, 0)),
         ("numeric", "a[1:2] = :1", "a[1:2] = :cw0", (0,)),
         ("numeric_dollar", "a = $2::VARCHAR AND b = $1", "a = :cw0::VARCHAR AND b = :cw1", (1, 0)),
-        ("numeric_dollar", "a[$1:$2]", "a[:cw0: :cw1]", (0, 1)),
-        ("numeric_dollar", "a = $$ $1 $$ AND b = $t$ $2 $t$ AND c = $3", "a = $$ $1 $$ AND b = $t$ $2 $t$ AND c = :cw0", (2,)),
+        ("numeric_dollar", "a[$1:$2]", "a[:cw0 : :cw1]", (0, 1)),
+        (
+            "numeric_dollar",
+            "a = $$ $1 $$ AND b = $t$ $2 $t$ AND c = $3",
+            "a = $$ $1 $$ AND b = $t$ $2 $t$ AND c = :cw0",
+            (2,),
+        ),
         ("numeric_dollar", r"a = E'\' $1' AND b = $1", r"a = E'\' $1' AND b = :cw0", (0,)),
     ],
 )
@@ -48,7 +58,10 @@ def test_sqlite_names_in_brackets_are_names_and_postgres_arrays_are_not():
 
 
 def test_postgres_comments_nest():
-    assert normalise("/* /* */ $1 */ $2", "numeric_dollar", dialect="postgresql") == ("/* /* */ $1 */ :cw0", (1,))
+    assert normalise("/* /* */ $1 */ $2", "numeric_dollar", dialect="postgresql") == (
+        "/* /* */ $1 */ :cw0",
+        (1,),
+    )
     assert normalise("/* /* */ ?", "qmark", dialect="sqlite") == ("/* /* */ :cw0", (0,))
 
 
@@ -63,7 +76,8 @@ def test_literals_and_quoted_names_never_change(style, contents):
     place = _PLACE[style]
     sql = " , ".join(f"{literal} = {name} AND {place}" for literal, name in zip(literals, names, strict=True))
     expected = " , ".join(
-        f"{literal} = {name} AND :cw{at}" for at, (literal, name) in enumerate(zip(literals, names, strict=True))
+        f"{literal} = {name} AND :cw{at}"
+        for at, (literal, name) in enumerate(zip(literals, names, strict=True))
     )
     text, keys = normalise(sql, style)
     assert text == expected
@@ -81,7 +95,9 @@ def test_the_tokens_of_any_text_join_to_that_text(sql, style, family):
 
 def test_scripts_ignore_comments_and_white_space():
     plain = script("SELECT a FROM t WHERE b = ?", "qmark", dialect="sqlite")
-    other = script("SELECT a -- why\n  FROM t /* traceparent='00-1' */ WHERE b = ? ;", "qmark", dialect="sqlite")
+    other = script(
+        "SELECT a -- why\n  FROM t /* traceparent='00-1' */ WHERE b = ? ;", "qmark", dialect="sqlite"
+    )
     assert plain == other
     assert plain.statements == ("SELECT a FROM t WHERE b = :cw0",)
 
@@ -95,7 +111,9 @@ def test_scripts_show_the_percent_sign_that_the_database_sees():
 
 
 def test_mysql_arithmetic_of_two_minus_signs_is_no_comment():
-    assert script("a = 5--1 AND b = %s # %s", "format", dialect="mysql").statements == ("a = 5- -1 AND b = :cw0",)
+    assert script("a = 5--1 AND b = %s # %s", "format", dialect="mysql").statements == (
+        "a = 5- -1 AND b = :cw0",
+    )
 
 
 def test_scripts_shorten_long_lists_and_keep_all_keys():

@@ -84,7 +84,9 @@ class Writer:
         text, first = self.table()
         names = [first]
         for _ in range(self.dice.choice((0, 0, 1, 1, 2) if depth == 0 else (0, 0, 1))):
-            kind = self.dice.choice(("JOIN", "LEFT JOIN", "LEFT JOIN", ",", "nested", "RIGHT JOIN", "FULL JOIN"))
+            kind = self.dice.choice(
+                ("JOIN", "LEFT JOIN", "LEFT JOIN", ",", "nested", "RIGHT JOIN", "FULL JOIN")
+            )
             if kind == "nested":
                 one, name = self.table()
                 other, other_name = self.table()
@@ -135,7 +137,15 @@ class Writer:
             form = self.dice.choice(("EXISTS ({})", "NOT EXISTS ({})", f"{self.column(names)} IN ({{}})"))
             return form.format(inner)
         column = self.column(names)
-        odd = ("NOT {} = ?", "{} + 0 = ?", "{} > ?", "({} = ? OR 1 = 0)", "{} IS ?", "{} IN (?, 1)", "coalesce({}, 0) = ?")
+        odd = (
+            "NOT {} = ?",
+            "{} + 0 = ?",
+            "{} > ?",
+            "({} = ? OR 1 = 0)",
+            "{} IS ?",
+            "{} IN (?, 1)",
+            "coalesce({}, 0) = ?",
+        )
         return self.dice.choice(odd).format(column)
 
     def bound(self, name) -> str:
@@ -179,7 +189,7 @@ def _check(seed: int) -> int:
         rowids = [row[0] for row in connection.execute(f"SELECT rowid FROM {table}").fetchall()]
         for _ in range(6):
             connection.execute("SAVEPOINT probe")
-            tried += _disturb(connection, dice, table, reads, rowids, binds)
+            tried += _disturb(connection, dice, reads, (table, rowids), binds)
             after = _answer(connection, sql, binds)
             assert after == before, (seed, sql, binds, table, facts.reads)
             connection.execute("ROLLBACK TO probe")
@@ -187,8 +197,9 @@ def _check(seed: int) -> int:
     return tried
 
 
-def _disturb(connection, dice, table, reads, rowids, binds) -> int:
+def _disturb(connection, dice, reads, rows, binds) -> int:
     """Change, remove or add one row that no occurrence of the table may see, before or after."""
+    table, rowids = rows
     new = tuple(dice.choice(VALUES) for _ in range(3))
     if any(_matters(read, new, binds) for read in reads):
         new = None

@@ -21,6 +21,8 @@ Columns = tuple[str, ...]
 
 #: Columns of one row tag; more make tags finer than writes are.
 _WIDEST = 2
+#: Costs that differ by no more than this factor count as equal.
+_ABOUT = 1.05
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -194,20 +196,26 @@ def _cover(
         if not options:
             return ()
         if not any(option.template == taken.template for option in options for taken in chosen):
-            chosen.append(min(options, key=lambda option: _rank(option, writes[table, option.columns], keys)))
+            chosen.append(_best(options, writes, table, keys))
     return tuple(chosen)
 
 
-def _rank(option: _Option, writes: _Writes, keys: Columns) -> tuple[float, bool, float, int, str]:
-    cost = _cost(option, list(writes.tags.values()), len(writes.bulk))
-    whole_key = bool(keys) and set(keys) == set(option.columns)
-    return (
-        round(cost, 6),
-        not whole_key,
-        round(option.breadth, 6),
-        len(option.columns),
-        str(option.template),
-    )
+def _best(
+    options: Sequence[_Option], writes: Mapping[tuple[str, Columns], _Writes], table: str, keys: Columns
+) -> _Option:
+    """The cheapest option; among those about as cheap the primary key, then the most selective, then the shortest."""
+    costs = {
+        str(option.template): _cost(option, list(seen.tags.values()), len(seen.bulk))
+        for option in options
+        for seen in [writes[table, option.columns]]
+    }
+    limit = min(costs.values()) * _ABOUT + 1e-9
+
+    def rank(option: _Option) -> tuple[bool, float, int, str]:
+        whole_key = bool(keys) and set(keys) == set(option.columns)
+        return (not whole_key, round(option.breadth, 6), len(option.columns), str(option.template))
+
+    return min((option for option in options if costs[str(option.template)] <= limit), key=rank)
 
 
 def _cost(option: _Option, rows: Sequence[frozenset[str]], bulk: int) -> float:

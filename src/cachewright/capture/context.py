@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from cachewright.capture.events import Statement, Transaction
-    from cachewright.capture.routes import Route
+from cachewright.capture.events import Statement, Transaction
+from cachewright.capture.routes import Route
 
 
 @dataclass(slots=True, eq=False)

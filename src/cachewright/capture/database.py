@@ -17,7 +17,8 @@ from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.pool import Pool
 
 from cachewright.capture.context import CURRENT, Clock
-from cachewright.capture.events import SqlSink, Statement, Transaction
+from cachewright.capture.events import Statement, Transaction
+from cachewright.capture.sink import SqlSink
 from cachewright.capture.images import images_of_flush
 
 _TRANSACTION = "cachewright.transaction"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
-
-from cachewright.capture.context import RequestContext
+from typing import Any, Literal
 
 Action = Literal["insert", "update", "delete"]
 
@@ -70,31 +68,3 @@ class RowImage:
     old: Mapping[str, Any] | None
     new: Mapping[str, Any] | None
     changed: frozenset[str]
-
-
-class SqlSink(Protocol):
-    """What a part that listens to the database is told, always in the thread that runs the SQL."""
-
-    def executed(
-        self, statement: Statement, transaction: Transaction, context: RequestContext | None
-    ) -> None:
-        """A statement ran (or failed)."""
-
-    def flushed(
-        self, images: Sequence[RowImage], transaction: Transaction, context: RequestContext | None
-    ) -> None:
-        """A unit of work was written, not yet committed."""
-
-    def ended(
-        self,
-        transaction: Transaction,
-        *,
-        committed: bool,
-        started: int,
-        ended: int,
-        context: RequestContext | None,
-    ) -> None:
-        """The driver's own commit or rollback returned (for autocommit: the statement did)."""
-
-    def escaped(self, context: RequestContext | None) -> None:
-        """A raw driver connection was handed out: what it reads and writes cannot be seen."""

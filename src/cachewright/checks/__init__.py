@@ -1,0 +1,6 @@
+"""Static rules with codes: what is wrong with a specification, before it runs."""
+
+from cachewright.checks.findings import Finding, Severity
+from cachewright.checks.rules import RULES, Rule, check
+
+__all__ = ["RULES", "Finding", "Rule", "Severity", "check"]

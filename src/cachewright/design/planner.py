@@ -166,7 +166,7 @@ def _target(
     return CacheTarget(
         endpoint=subject,
         cache_key_pattern=patterns[subject],
-        query_frequency=f"{max(load.per_minute, 0.01):.4g} req/min".replace("e+", "e"),
+        query_frequency=_frequency(load.per_minute),
         avg_query_time_ms=load.database_ms,
         name=subject,
         scope=profile.scope.value,
@@ -182,6 +182,10 @@ def _target(
         ignored_reads=profile.ignored,
         because=_because(subject, numbered),
     )
+
+
+def _frequency(per_minute: float) -> str:
+    return f"{per_minute:.0f} req/min" if per_minute >= 10 else f"{max(per_minute, 0.01):.2f} req/min"
 
 
 def _because(subject: str, numbered: Sequence[Finding]) -> tuple[str, ...]:

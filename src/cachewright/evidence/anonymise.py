@@ -34,7 +34,7 @@ _TIMES_OF_TOKEN = frozenset({"iat", "exp", "nbf", "auth_time"})
 _CLAIM = re.compile(r"[A-Za-z][A-Za-z0-9_.:/-]{0,63}\Z")
 _MOST_CLAIMS = 32
 _MOST_READS = 64
-_TEXTS_REMEMBERED = 5_000
+_REMEMBERED = 5_000
 _LONGEST_REMEMBERED = 20_000
 _LONGEST_COLUMN = 200
 
@@ -116,6 +116,7 @@ class Anonymiser:
         self._routes: dict[tuple[Route, str], int] = {}
         self._raw_texts: dict[tuple[str, str, str], int] = {}
         self._texts: dict[tuple[str, str, str], int] = {}
+        self._tokens: dict[Hash, tuple[dict[str, Value], float | None]] = {}
         self._last_text = 0
         self._last_statement = 0
 
@@ -144,12 +145,11 @@ class Anonymiser:
         declared = asked.route.credentials if asked.route else ()
         material = credential_of(asked.scope, declared)
         credential = None if material is None else self._hasher.secret(material)
-        claims = claims_of(asked.scope)
-        expires = _expiry(claims)
+        claims, expires = ({}, None) if credential is None else self._token(credential, asked.scope)
         raw = self._raw_values(asked)
         params = {f"{param.where}.{param.name}": param for param in asked.route.params} if asked.route else {}
         values = {name: self._hasher.value(value, _kind(params.get(name))) for name, value in raw.items()}
-        values.update(self._claims(claims))
+        values.update(claims)
         if asked.status < 400:
             subject = values.get("claim.sub")
             yield from self._shown(raw, values, params, credential if subject is None else subject.exact)
@@ -164,7 +164,7 @@ class Anonymiser:
             size=asked.size,
             digest=asked.digest,
             credential=credential,
-            credential_expires=None if expires is None else (expires - self._wall_at_zero) * 1e9,
+            credential_expires=expires,
             values=values,
             reads=asked.reads,
             outer_reads=asked.outer_reads,
@@ -195,9 +195,18 @@ class Anonymiser:
             values[name] = defaults[name].canonical(()) if value is None and name in defaults else value
         return values
 
-    def _claims(self, claims: Mapping[str, Any]) -> dict[str, Value]:
-        names = [name for name in claims if name not in _TIMES_OF_TOKEN and _CLAIM.match(name)]
-        return {f"claim.{name}": self._hasher.value(claims[name]) for name in names[:_MOST_CLAIMS]}
+    def _token(self, credential: Hash, scope: Mapping[str, Any]) -> tuple[dict[str, Value], float | None]:
+        """The claims of a credential, and when it expires by the trace's clock."""
+        known = self._tokens.get(credential)
+        if known is None:
+            claims = claims_of(scope)
+            names = [name for name in claims if name not in _TIMES_OF_TOKEN and _CLAIM.match(name)]
+            values = {f"claim.{name}": self._hasher.value(claims[name]) for name in names[:_MOST_CLAIMS]}
+            expires = _expiry(claims)
+            known = values, None if expires is None else (expires - self._wall_at_zero) * 1e9
+            _bound(self._tokens)
+            self._tokens[credential] = known
+        return known
 
     def _shown(
         self,
@@ -297,7 +306,7 @@ def _expiry(claims: Mapping[str, Any]) -> float | None:
         return None
 
 
-def _bound(texts: dict[tuple[str, str, str], int]) -> None:
-    """Forget all texts when there are too many: those that come again are written once more."""
-    if len(texts) >= _TEXTS_REMEMBERED:
-        texts.clear()
+def _bound(known: dict[Any, Any]) -> None:
+    """Forget everything when it is too much: a text that comes again is written once more."""
+    if len(known) >= _REMEMBERED:
+        known.clear()

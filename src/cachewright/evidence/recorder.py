@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from datetime import UTC, datetime
@@ -104,6 +105,9 @@ class Recorder:
             await send(message)
 
         await app(scope, receive, watched)
+
+    async def answering(self, context: RequestContext) -> None:
+        """A recorder lets every answer pass."""
 
     def finished(self, context: RequestContext) -> None:
         """The request is over: hand over what there is to say of it."""
@@ -213,6 +217,8 @@ class Recorder:
 
     def _tables(self) -> Iterable[Record]:
         """The tables the application declares, when they are others than the last time."""
+        if "sqlalchemy.orm" not in sys.modules:
+            return ()
         from cachewright.capture.metadata import declared_tables
 
         tables = declared_tables()

@@ -186,7 +186,8 @@ class Rows:
         return number
 
     def _ids(self, values: Iterable[Value | None]) -> str:
-        return json.dumps([self._value(value) for value in values], separators=(",", ":"))
+        numbers = (self._value(value) for value in values)
+        return f"[{','.join('null' if number is None else str(number) for number in numbers)}]"
 
     def _name_list(self, names: Iterable[str]) -> int:
         listed = tuple(names)

@@ -5,17 +5,33 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection
+from typing import Protocol
 
 import msgspec
 
 from cachewright.errors import StoreUnavailableError
 from cachewright.runtime.settings import Clock
-from cachewright.runtime.stores.redis import Subscription
 
 _log = logging.getLogger("cachewright")
 _message = msgspec.msgpack.Decoder(tuple[bytes, list[str]])
 _SHORTEST_WAIT = 0.05
 _LONGEST_WAIT = 5.0
+
+
+class Subscription(Protocol):
+    """A line to the bus. Methods raise `StoreUnavailableError`; afterwards it is of no more use."""
+
+    async def open(self) -> None:
+        """Subscribe; returns once that is confirmed."""
+
+    async def receive(self) -> bytes | None:
+        """Wait for the next message; None for the answer to a `ping`."""
+
+    async def ping(self) -> None:
+        """Ask for a sign of life."""
+
+    async def aclose(self) -> None:
+        """Let go of the line."""
 
 
 class Bus:

@@ -7,8 +7,10 @@ import os
 import random
 import time
 from collections.abc import Callable, Collection, Coroutine
-from typing import Any
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
+from cachewright.errors import SurroundingsError
 from cachewright.runtime.bus import Bus
 from cachewright.runtime.codec import Codec
 from cachewright.runtime.core import Core, log
@@ -21,8 +23,10 @@ from cachewright.runtime.portal import Portal
 from cachewright.runtime.settings import Clock, Settings, boottime
 from cachewright.runtime.stats import Stats
 from cachewright.runtime.stores.memory import MemoryStore
-from cachewright.runtime.stores.redis import RedisStore, fresh_token
-from cachewright.runtime.tokens import LocalTokens, Mint
+from cachewright.runtime.tokens import LocalTokens, Mint, fresh_token
+
+if TYPE_CHECKING:
+    from cachewright.runtime.stores.redis import RedisStore
 
 _FINISH_SECONDS = 1.0
 
@@ -49,6 +53,8 @@ class Cache:
         mint: Mint = fresh_token,
         dice: Callable[[], float] = random.random,
     ) -> None:
+        if redis_url is not None and find_spec("redis") is None:
+            raise SurroundingsError("redis-py is not installed", hint="pip install 'cachewright[redis]'")
         own = settings if settings is not None else Settings()
         self.namespace = namespace
         self.stats = Stats()
@@ -199,6 +205,8 @@ class Cache:
         self.tokens.release(tags)
 
     def _connect(self) -> RedisStore:
+        from cachewright.runtime.stores.redis import RedisStore
+
         assert self._url is not None
         core = self._core
         return RedisStore(

@@ -56,7 +56,7 @@ class Journal:
     def _write(self, path: Path, tags: Collection[str]) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with open(path, "ab", opener=_private) as file:  # noqa: PTH123 - Path.open takes no opener
+            with open(path, "ab", opener=_private) as file:
                 file.write(json.dumps(list(tags)).encode() + b"\n")
                 file.flush()
                 os.fsync(file.fileno())

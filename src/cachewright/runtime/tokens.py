@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 Mint = Callable[[], bytes]
+
+
+def fresh_token() -> bytes:
+    """A new random token of 128 bits."""
+    return os.urandom(16)
 
 
 class LocalTokens:

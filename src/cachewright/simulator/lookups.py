@@ -170,7 +170,7 @@ class _Binder:
             route=route,
             target=target,
             at=at,
-            key=self._full_key(target, bound.key, request),
+            key=self._full_key(bound.key, request),
             tags=tuple(dict.fromkeys((*bound.tags, *data))),
             user=exact.get("user_id"),
             variant=_variant(request) if shared else None,
@@ -182,11 +182,11 @@ class _Binder:
             statements=statements,
         )
 
-    def _full_key(self, target: Target, key: str, request: RequestSeen) -> tuple[str, ...]:
+    def _full_key(self, key: str, request: RequestSeen) -> tuple[str, ...]:
         host = request.values.get("host")
         if self._plan.single_host or host is None:
-            return (target.method, target.name, key)
-        return (target.method, target.name, key, host.exact)
+            return (key,)
+        return (host.exact, key)
 
     def _values(self, request: RequestSeen, form: Literal["exact", "loose"]) -> dict[str, Any]:
         """The request's values as hashes of one form; a null, or a value without that form, is None."""

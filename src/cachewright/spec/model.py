@@ -228,7 +228,7 @@ class CachingSpecification(Section):
             if named or _URL_WITH_PASSWORD.search(text) is not None:
                 raise reject(
                     "this looks like a secret, and a specification holds none",
-                    hint="put it into an environment variable and its NAME into password_env_var or url_env_var",
+                    hint="put it into an environment variable and its NAME into password_env_var",
                     at=path,
                 )
         return handler(data)

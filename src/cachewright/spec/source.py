@@ -13,8 +13,8 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
 from cachewright.errors import SpecError
+from cachewright.spec.section import Path
 
-Path = tuple[str | int, ...]
 Position = tuple[int, int]
 
 MAX_VALUES = 200_000

@@ -129,7 +129,7 @@ def compile_plan(document: Document) -> Plan:
         identity=_identity(spec),
         column_sets=t.column_sets(tag for target in targets.values() for tag in target.depends_on),
         ignored_writes=frozenset(_column(name) for name in consistency.ignore_writes),
-        l1_lease=consistency.l1_lease_ms / 1000,
+        l1_lease=consistency.lease_ms / 1000,
         single_host=consistency.single_host,
     )
 
@@ -191,7 +191,7 @@ def _problem(scope: Scope, key: KeyTemplate) -> str | None:
 def _key(document: Document, index: int, template: str, scope: Scope) -> KeyTemplate:
     """The target's pattern; a credential scope adds its prefix by itself where the pattern has none (C67)."""
     item = document.spec.cache_targets[index]
-    pattern = item.cache_key_pattern or ""
+    pattern = document.spec.key_pattern_of(item) or ""
     if scope is Scope.CREDENTIAL and "{cred}" not in pattern:
         pattern = f"cred:{{cred}}:{pattern}"
     path_fields = _path_fields(template)
@@ -239,10 +239,8 @@ def _misread(document: Document, place: tuple[str | int, ...], error: Exception)
 
 def _policy(spec: CachingSpecification, index: int) -> Policy:
     item = spec.cache_targets[index]
-    own = item.strategy.ttl if item.strategy is not None else None
-    ttl = own if own is not None else spec.cache_strategy.ttl
-    staleness = item.max_staleness_seconds or None
-    limits = [limit for limit in (ttl.duration_seconds, staleness) if limit is not None]
+    ttl = spec.strategy_of(item).ttl
+    limits = [limit for limit in (ttl.duration_seconds, item.max_staleness_seconds or None) if limit is not None]
     return Policy(
         ttl=float(min(limits)) if limits else None,
         identity_ttl=float(spec.consistency.identity_ttl_seconds),

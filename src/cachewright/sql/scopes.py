@@ -160,7 +160,7 @@ class Reader:
         for cte in clause.expressions:
             name = cte.alias.lower()
             body = cte.this
-            own = any(table.name.lower() == name for table in body.find_all(exp.Table))
+            own = any(table.name.lower() == name and not table.db for table in body.find_all(exp.Table))
             inside = Scope(around.outer, visible, loose=around.loose or recursive or own)
             if isinstance(body, exp.DML) and not isinstance(body, exp.Query):
                 self.writing.append((body, visible))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -25,11 +24,6 @@ from cachewright.spec.tags import NAMESPACE_TAG
 #: The version of keys, frames and messages; processes of different versions never meet.
 SCHEMA = 1
 _TAGS_A_CHANGE = 512
-
-
-def fresh_token() -> bytes:
-    """A new random token of 128 bits."""
-    return os.urandom(16)
 
 
 def permanent(tag: str) -> bool:
@@ -57,7 +51,7 @@ class RedisStore:
         origin: bytes,
         clock: Clock,
         stats: Stats,
-        mint: Mint = fresh_token,
+        mint: Mint,
     ) -> None:
         self._prefix = f"{namespace}:{SCHEMA}:"
         self.channel = f"{self._prefix}bus"
