@@ -145,7 +145,7 @@ CLEAR = st.dictionaries(TEXTS, st.dictionaries(HASHES, TEXTS, max_size=2), max_s
 
 
 @settings(
-    max_examples=40,
+    max_examples=25,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -157,10 +157,7 @@ def test_a_trace_read_back_is_the_trace_written(tmp_path, trace):
 
 
 def empty(path, **named):
-    writer = TraceWriter(
-        path, meta_of("app", "2024-01-05T10:00:00+00:00", {}), lambda event: [event], **named
-    )
-    return writer
+    return TraceWriter(path, meta_of("app", "2024-01-05T10:00:00+00:00", {}), lambda event: [event], **named)
 
 
 @pytest.fixture

@@ -118,7 +118,7 @@ async def test_no_copy_is_served_beyond_its_lease_when_the_bus_is_dead(make_cach
     await get(cache, request(), answers(b"old"))
     with server.client() as client:
         if lost == "client kill":
-            client.acl_setuser("default", commands=["-subscribe"])
+            client.execute_command("ACL", "SETUSER", "default", "-subscribe")
             client.execute_command("CLIENT", "KILL", "TYPE", "PUBSUB")
             client.set(f"{namespace}:1:v:tasks", b"y" * 16)
             await served_until_lease(cache)
@@ -143,7 +143,7 @@ async def test_with_a_dead_bus_every_copy_is_validated_and_none_is_stale(make_ca
     server = own_server()
     one = await make_cache(server.url, l1_lease=30.0)
     with server.client() as client:
-        client.acl_setuser("default", commands=["-subscribe"])
+        client.execute_command("ACL", "SETUSER", "default", "-subscribe")
         client.execute_command("CLIENT", "KILL", "TYPE", "PUBSUB")
         await until(lambda: not one._core.heard(boottime()))
         two = await make_cache(server.url, listening=False)
@@ -209,7 +209,7 @@ async def test_an_unreadable_answer_of_the_server_is_no_error_of_the_application
     server = own_server()
     cache = await make_cache(server.url)
     with server.client() as client:
-        client.acl_setuser("default", commands=["-mget"])
+        client.execute_command("ACL", "SETUSER", "default", "-mget")
         assert (await get(cache, request(), answers(b"1"))).payload == b"1"
         assert not (await cache.lookup(request())).available
         with pytest.raises(StoreUnavailableError):

@@ -28,6 +28,7 @@ ID = uuid.UUID("12345678-1234-5678-1234-567812345678")
         [7, "7", "07", 7.0, "7.0", " 7 ", Decimal(7), "+7"],
         [True, 1, "true", "TRUE", "1"],
         [ID, str(ID), ID.hex, str(ID).upper()],
+        [uuid.UUID(int=5), str(uuid.UUID(int=5)), uuid.UUID(int=5).hex],
         ["Alice", "alice", "ALICE ", "alice"],
         [0, "0", "-0", "00", 0.0],
         [-3, "-3", "-03"],
@@ -37,9 +38,13 @@ def test_values_a_database_may_hold_equal_meet(equal):
     assert len({canonical(value) for value in equal}) == 1
 
 
-@pytest.mark.parametrize("value", [1.5, None, b"x", [1], "1e3", float("nan"), float("inf")])
+@pytest.mark.parametrize("value", [1.5, None, b"x", [1], "1e3", float("nan"), float("inf"), Decimal("1e5000"), Decimal("sNaN")])
 def test_values_of_unknown_equality_have_no_tag(value):
     assert canonical(value) is None
+
+
+def test_a_number_too_long_to_spell_has_no_tag():
+    assert canonical(10**5000) is None
 
 
 @given(st.text(min_size=1))

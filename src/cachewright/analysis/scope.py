@@ -20,6 +20,7 @@ from cachewright.spec.tags import table_tag
 
 LEAST_PRINCIPALS = 3
 _LEAST_PATH_ANSWERS = 20
+_MANY_EQUAL = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,10 @@ def _user_evidence(evidence: ScopeEvidence, found: list[Observation]) -> ScopeCh
         found.append(Observation("scope_user_conflict", subject, text, {"conflicts": len(conflicts)}))
     if not (bound or path or conflicts):
         return None
+    equal = 0 if conflicts else sum(not pair.changed and _differ(pair, identity) for pair in _across(evidence))
+    if equal >= _MANY_EQUAL:
+        text = f"{equal} times two users got equal answers to one key: over-scoped? Equality alone proves nothing."
+        found.append(Observation("scope_equal", subject, text, {"equal": equal}))
     if len(users) < LEAST_PRINCIPALS:
         found.append(
             Observation("few_users", subject, f"Only {len(users)} users were seen.", {"users": len(users)})
@@ -185,12 +190,16 @@ def _path_user(evidence: ScopeEvidence) -> str | None:
     return None
 
 
-def _conflicts(evidence: ScopeEvidence) -> Iterator[Pair]:
-    """Consecutive answers to one key, whoever asked, that differ with no write to any of their tables."""
+def _across(evidence: ScopeEvidence) -> Iterator[Pair]:
+    """Consecutive answers to one key, whoever asked."""
     fields = key_fields(evidence.route, evidence.reads)
     answers = [exchange for exchange in evidence.exchanges if exchange.fillable]
-    pairs = pairs_of(answers, lambda exchange: key_of(exchange, fields), whole_tables, evidence.tables)
-    return (pair for pair in pairs if pair.unexplained)
+    return pairs_of(answers, lambda exchange: key_of(exchange, fields), whole_tables, evidence.tables)
+
+
+def _conflicts(evidence: ScopeEvidence) -> Iterator[Pair]:
+    """Those of them that differ with no write to any of their tables."""
+    return (pair for pair in _across(evidence) if pair.unexplained)
 
 
 def _vetoes(evidence: ScopeEvidence, scope: Scope) -> Iterator[Pair]:

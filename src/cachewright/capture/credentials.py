@@ -18,6 +18,7 @@ from cachewright.spec.identity import TOKEN_CLAIMS, is_carrier
 Scalar = str | int | float | bool | None
 
 _LONGEST_TOKEN = 8192
+_LAST_SECOND = 2**53
 
 
 def header_of(scope: Mapping[str, Any], name: str) -> str | None:
@@ -120,7 +121,9 @@ def _payload(token: str) -> dict[str, Scalar]:
 def claims_expire(claims: Mapping[str, Scalar]) -> float | None:
     """The token's `exp` in seconds since the epoch, None where it has none."""
     expires = claims.get("exp")
-    return float(expires) if isinstance(expires, (int, float)) and not isinstance(expires, bool) else None
+    if isinstance(expires, bool) or not isinstance(expires, (int, float)):
+        return None
+    return float(min(max(expires, 0), _LAST_SECOND))
 
 
 def bearer_claims(claims: Mapping[str, Scalar]) -> dict[str, Scalar]:

@@ -19,6 +19,7 @@ from sqlalchemy.pool import Pool
 from cachewright.capture.context import CURRENT, Clock
 from cachewright.capture.events import Statement, Transaction
 from cachewright.capture.sink import SqlSink
+from cachewright.sql.names import table_name
 from cachewright.capture.images import images_of_flush
 
 _TRANSACTION = "cachewright.transaction"
@@ -246,7 +247,7 @@ class DatabaseWatch:
 
 def _table_of(context: Any) -> str:
     table = getattr(getattr(getattr(context, "compiled", None), "statement", None), "table", None)
-    return "" if table is None else str(table.fullname).lower()
+    return "" if table is None else table_name(table.schema, table.name)
 
 
 def _all_mappers() -> Iterator[Mapper[Any]]:

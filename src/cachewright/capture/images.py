@@ -12,6 +12,7 @@ from sqlalchemy.orm.base import PASSIVE_NO_INITIALIZE
 from sqlalchemy.sql import ClauseElement
 
 from cachewright.capture.events import UNKNOWN, Action, RowImage
+from cachewright.sql.names import table_name
 
 
 def images_of_flush(written: Iterable[tuple[str, Any]], dialect: Dialect) -> list[RowImage]:
@@ -40,7 +41,7 @@ def _images(action: Action, state: InstanceState[Any], dialect: Dialect) -> Iter
             if before is UNKNOWN or after is UNKNOWN or before is not after:
                 changed.add(name)
         yield RowImage(
-            table=table.fullname.lower(),
+            table=table_name(table.schema, table.name),
             action=action,
             old=None if action == "insert" else old,
             new=None if action == "delete" else new,

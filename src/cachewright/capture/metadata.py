@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import Column, MetaData, Table
 from sqlalchemy.orm import mapperlib
 
+from cachewright.sql.names import table_name
 from cachewright.sql.rows import Reference
 
 
@@ -23,7 +24,7 @@ class Tables:
 def declared_tables() -> Tables:
     """What all mapped classes of the process declare, names in lower case."""
     tables = {
-        table.fullname.lower(): table for metadata in _all_metadata() for table in metadata.tables.values()
+        table_name(table.schema, table.name): table for metadata in _all_metadata() for table in metadata.tables.values()
     }
     return Tables(
         columns={
@@ -60,7 +61,7 @@ def _references(name: str, table: Table) -> list[Reference]:
         Reference(
             table=name,
             columns=tuple(column.name.lower() for column in key.columns),
-            target=key.elements[0].target_fullname.rpartition(".")[0].lower(),
+            target=_target_table(key.elements[0].target_fullname),
             target_columns=tuple(
                 element.target_fullname.rpartition(".")[2].lower() for element in key.elements
             ),
@@ -68,6 +69,11 @@ def _references(name: str, table: Table) -> list[Reference]:
         )
         for key in table.foreign_key_constraints
     ]
+
+
+def _target_table(fullname: str) -> str:
+    schema, _, name = fullname.rpartition(".")[0].rpartition(".")
+    return table_name(schema, name)
 
 
 def _is_inexact(column: Column[object]) -> bool:

@@ -21,6 +21,7 @@ from starlette.routing import Route as StarletteRoute
 
 Where = Literal["path", "query", "header", "cookie"]
 
+_LONGEST_INTEGER = 40
 _INTEGER = re.compile(r"[+-]?\d+\Z")
 _TRUE = frozenset({"1", "true", "t", "yes", "y", "on"})
 _FALSE = frozenset({"0", "false", "f", "no", "n", "off"})
@@ -46,7 +47,7 @@ class Param:
         return self._spelled(given[-1])
 
     def _spelled(self, text: str) -> str:
-        if self.type == "int" and _INTEGER.match(text):
+        if self.type == "int" and len(text) <= _LONGEST_INTEGER and _INTEGER.match(text):
             return str(int(text))
         if self.type == "bool":
             folded = text.casefold()

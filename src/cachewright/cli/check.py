@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cachewright.cli.options import AsJson, Spec
+
+if TYPE_CHECKING:
+    from cachewright.capture.routes import Route
+    from cachewright.checks.findings import Finding
 
 EXAMPLE = "cachewright check caching.yaml --app app.main:app --trace traffic.trace"
 
@@ -25,3 +30,41 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Check SPEC: no leak between users, no write without an invalidation, no key with two meanings."""
+    from cachewright.checks.rules import check as look
+    from cachewright.cli.output import count, say, show, working, write_json
+    from cachewright.evidence.tracefile import read_trace
+    from cachewright.spec.document import load_spec
+
+    document = load_spec(spec)
+    routes = None if app is None else routes_of(app, factory=factory)
+    with working("Checking …"):
+        seen = None if trace is None else read_trace(trace)
+        findings = look(document, trace=seen, app_routes=routes)
+    if as_json:
+        write_json({"findings": [finding.to_json(str(spec)) for finding in findings]})
+    else:
+        show(*(line(spec, finding) for finding in findings))
+    for note in document.normalised:
+        say(f"{spec}: {note}")
+    counts = Counter(finding.severity for finding in findings)
+    found = [
+        count(counts[severity], severity) for severity in ("error", "warning", "info") if counts[severity]
+    ]
+    say(f"{spec}: {', '.join(found) or 'no findings'}")
+    if counts["error"] or (strict and counts["warning"]):
+        raise typer.Exit(1)
+
+
+def line(spec: Path, finding: Finding) -> str:
+    """`file:line:column CODE message`, and the severity where it is not an error."""
+    place = ":".join(str(part) for part in (spec, finding.line, finding.column) if part is not None)
+    mild = "" if finding.severity == "error" else f"({finding.severity}) "
+    return f"{place} {finding.code} {mild}{finding.message}"
+
+
+def routes_of(app: str, *, factory: bool) -> list[Route]:
+    """The routes of the application that is named. Raises `ApplicationError`."""
+    from cachewright.capture.appimport import import_app, root_of
+    from cachewright.capture.routes import walk
+
+    return walk(root_of(import_app(app, factory=factory)))

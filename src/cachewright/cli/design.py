@@ -46,6 +46,41 @@ def design(
     as_json: AsJson = False,
 ) -> None:
     """Design a specification from TRACE: what to cache and what not, and the evidence for every choice."""
+    import sys
+
+    from cachewright.cli.designing import designed, scored_by
+    from cachewright.cli.output import say, working, write_json, write_text
+    from cachewright.cli.tables import choices, refusals
+    from cachewright.design.rationale import rationale as reasons
+    from cachewright.evidence.tracefile import read_trace
+    from cachewright.spec.document import dumps_spec
+
+    at = moment(now)
+    seen = read_trace(trace)
+    with working("Analysing and replaying …"):
+        found = designed(seen, now=at, namespace=namespace)
+    specification = dumps_spec(found.spec)
+    if output is not None:
+        write_text(output, specification)
+    if rationale is not None:
+        write_text(rationale, reasons(found))
+    if report is not None:
+        from cachewright.report.page import page
+
+        write_text(report, page(found, scored_by(seen)(found.spec)))
+    if as_json:
+        write_json({"caching_specification": found.spec.model_dump(mode="json"), **found.to_json()})
+    elif output is None:
+        sys.stdout.write(specification)
+    say(choices(found), "", refusals(found))
+    for kind, texts in (
+        ("assumption", found.assumptions),
+        ("question", found.clarifications_needed),
+        ("warning", found.warnings),
+    ):
+        say(*(f"{kind}: {text}" for text in texts))
+    if output is not None:
+        say(f"next: cachewright check {output} --trace {trace}")
 
 
 def moment(text: str | None) -> datetime:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from cachewright.design.result import Design
 
 UNKNOWN = "-"
 
@@ -36,6 +39,21 @@ def texts(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
     for row in rows:
         made.add_row(*(Text(cell) for cell in row))
     return made
+
+
+def choices(found: Design) -> Table:
+    """The targets of a design."""
+    made = table("Cached", "route", "scope", "hit rate", "key", right=("hit rate",))
+    for target in found.spec.cache_targets:
+        rate = percent(found.hit_rates.get(target.subject))
+        made.add_row(Text(target.subject), target.scope, rate, Text(target.cache_key_pattern or ""))
+    return made
+
+
+def refusals(found: Design) -> Table:
+    """What a design refuses to cache, and why."""
+    rows = ((refused.endpoint, refused.code, refused.reason) for refused in found.not_cached)
+    return texts("Not cached", ("route", "code", "reason"), rows)
 
 
 def percent(share: float | None) -> str:

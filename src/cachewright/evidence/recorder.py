@@ -221,7 +221,10 @@ class Recorder:
             return ()
         from cachewright.capture.metadata import declared_tables
 
-        tables = declared_tables()
+        try:
+            tables = declared_tables()
+        except RuntimeError:  # a table is being declared at this very moment: the next time will do
+            return ()
         schema = SchemaSeen(
             tables=tables.columns,
             primary_keys=tables.primary_keys,

@@ -22,8 +22,8 @@ class Value:
     """A value as the trace knows it.
 
     `exact` is equal for equal texts; `loose` for values that meet in a tag (see `spec.tags.canonical`), None
-    where there is no such form. `kind`: `n` null, `b` boolean, `i` integer, `f` fraction, `s` text, `d` date or
-    time, `u` UUID, `x` bytes or other.
+    where there is no such form. `kind`: `n` null, `b` boolean, `i` integer, `f` fraction, `s` text, `d` date
+    or time (all spellings of one moment have one `exact`), `u` UUID, `x` bytes or other.
     """
 
     kind: str
@@ -172,7 +172,7 @@ class SchemaSeen:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """One recording. `clear` holds parameter values that may be shown: `clear["query.due"][exact] = "overdue"`."""
+    """One recording. `clear` holds values that may be shown: `clear["query.due"][exact] = "overdue"`."""
 
     application: str
     recorded_at: str

@@ -325,7 +325,7 @@ class TraceWriter:
         while not self._closing.wait(self._pause):
             self._write(gently=True)
             rounds += 1
-            if rounds % _ROUNDS_A_PERIOD == 0:
+            if rounds % _ROUNDS_A_PERIOD == 1:
                 self._take(self._records_now, None)
         self._write(gently=False)
         self._take(self._records_now, None)

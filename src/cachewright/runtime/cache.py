@@ -139,9 +139,7 @@ class Cache:
         self._core.heard = lambda _now: False
         if self._loop is asyncio.get_running_loop() and store is not None:
             await self._invalidations.finish(_FINISH_SECONDS)
-            for task in tuple(self._tasks):
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await end(self._tasks)
             await store.aclose()
         self._invalidations = Invalidations(self._core, None, self._journal, self._recent)
         self._loop = None

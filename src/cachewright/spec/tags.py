@@ -12,7 +12,6 @@ invalidates more; the reverse would be a stale answer.
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -29,6 +28,7 @@ _EXPONENT = re.compile(r"[+-]?\d+(?:\.\d*)?e[+-]?\d+\Z")
 _UUID = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}\Z")
 _TEMPLATE = re.compile(r"\s*(?P<table>[^\s(){}#=,]+)\s*(?:\((?P<columns>[^()]*)\))?\s*\Z")
 _LONGEST = 64
+_LARGEST = 10**40
 
 NAMESPACE_TAG = "ns"
 #: NULL in an image of a row: known, and equal to no value that a read could pin.
@@ -74,11 +74,14 @@ def canonical(value: Any) -> str | None:  # noqa: PLR0911 - one line for each ki
         case bool():
             return str(int(value))
         case int():
-            return str(value)
-        case float() | Decimal():
-            return str(int(value)) if math.isfinite(value) and value == int(value) else None
+            return str(value) if abs(value) < _LARGEST else None
+        case float():
+            return str(int(value)) if value.is_integer() and abs(value) < _LARGEST else None
+        case Decimal():
+            whole = value.is_finite() and abs(value) < _LARGEST and value == value.to_integral_value()
+            return str(int(value)) if whole else None
         case UUID():
-            return value.hex
+            return _canonical_text(value.hex)
         case str():
             return _canonical_text(value)
     return None
@@ -86,16 +89,16 @@ def canonical(value: Any) -> str | None:  # noqa: PLR0911 - one line for each ki
 
 def _canonical_text(value: str) -> str | None:
     text = unicodedata.normalize("NFKC", value).casefold().strip()
+    if _UUID.match(text):
+        text = text.replace("-", "")
     number = _NUMBER.match(text)
-    if number:
+    if number and len(text) <= _LONGEST:
         sign, digits = number.groups()
         return f"-{digits}" if sign == "-" and digits.strip("0") else digits
     if _EXPONENT.match(text):  # a database may read it as an integer
         return None
     if text in ("true", "false"):
         return str(int(text == "true"))
-    if _UUID.match(text):
-        return text.replace("-", "")
     if len(text) > _LONGEST:
         return f"~{hashlib.blake2b(text.encode('utf-8', 'surrogatepass'), digest_size=16).hexdigest()}"
     return text

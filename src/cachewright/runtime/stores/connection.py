@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -33,6 +33,7 @@ _Result = TypeVar("_Result")
 #: Exchanges for reading under way at once; callers that come meanwhile share the next one.
 _READS_AT_ONCE = 2
 _KEYS_A_READ = 2048
+_END_SECONDS = 1.0
 _LEFT_ALONE = "the store failed lately and is left alone for a moment"
 
 
@@ -41,7 +42,7 @@ class Wire:
 
     def __init__(self, url: str, settings: Settings, *, clock: Clock, stats: Stats) -> None:
         pinned: dict[str, Any] = {
-            "socket_timeout": settings.read_timeout,
+            "socket_timeout": None,  # bounded here: asyncio.wait_for can lose a cancellation before Python 3.12
             "socket_connect_timeout": settings.connect_timeout,
             "retry": Retry(NoBackoff(), 0),
             "retry_on_timeout": False,
@@ -52,6 +53,7 @@ class Wire:
             "timeout": settings.read_timeout,
         }
         self._pool = BlockingConnectionPool(**{**parse_url(url), **pinned})
+        self._read_timeout = settings.read_timeout
         self._longest = settings.read_timeout + settings.connect_timeout
         self._clock = clock
         self._stats = stats
@@ -107,8 +109,9 @@ class Wire:
     async def _talk(self, commands: Sequence[Command]) -> list[Reply]:
         connection = await self._pool.get_connection()  # type: ignore[no-untyped-call] # redis-py
         try:
-            await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
-            return [await _reply(connection) for _ in commands]
+            async with asyncio.timeout(self._read_timeout):
+                await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+                return [await _reply(connection) for _ in commands]
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
@@ -117,10 +120,16 @@ class Wire:
 
     async def aclose(self) -> None:
         """Cancel what is under way and close every connection."""
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
         await self._pool.disconnect()
+
+
+async def end(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Cancel `tasks` and wait until they have ended, in bounded time."""
+    for task in tuple(tasks):
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tuple(tasks), timeout=_END_SECONDS)
 
 
 async def _reply(connection: AbstractConnection) -> Reply:

@@ -192,7 +192,8 @@ class Subscription:
     async def ping(self) -> None:
         """Ask for a sign of life."""
         try:
-            await self._connection.send_command("PING", check_health=False)
+            async with asyncio.timeout(self._timeout):
+                await self._connection.send_command("PING", check_health=False)
         except (RedisError, OSError) as error:
             raise _lost(error) from error
 
