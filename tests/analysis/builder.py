@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cachewright.evidence.hashing import Hasher
@@ -97,7 +97,9 @@ class TraceBuilder:
         moment = at + step
         transaction = len(self.transactions) + 1
         for sql, binds in call.sql:
-            self._statement(number, transaction, sql, binds, moment, moment + step // 2, uow=bool(call.images))
+            self._statement(
+                number, transaction, sql, binds, span=(moment, moment + step // 2), uow=bool(call.images)
+            )
             moment += step
         for table, action, old, new in call.images:
             self._image(transaction, table, action, old, new)
@@ -156,7 +158,16 @@ class TraceBuilder:
             dropped=0,
         )
 
-    def _statement(self, request: int, transaction: int, sql: str, binds: Sequence[Any], start: int, end: int, *, uow: bool) -> None:
+    def _statement(
+        self,
+        request: int,
+        transaction: int,
+        sql: str,
+        binds: Sequence[Any],
+        *,
+        span: tuple[int, int],
+        uow: bool,
+    ) -> None:
         text = self.texts.setdefault(sql, StatementText(len(self.texts) + 1, sql, "sqlite", "qmark"))
         writes = not sql.lstrip().upper().startswith("SELECT")
         self.statements.append(
@@ -165,8 +176,8 @@ class TraceBuilder:
                 request=request,
                 transaction=transaction,
                 text=text.id,
-                started=start,
-                ended=end,
+                started=span[0],
+                ended=span[1],
                 rows=1,
                 many=1,
                 unit_of_work=uow and writes,
@@ -175,14 +186,23 @@ class TraceBuilder:
             )
         )
 
-    def _image(self, transaction: int, table: str, action: Any, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> None:
+    def _image(
+        self,
+        transaction: int,
+        table: str,
+        action: Any,
+        old: Mapping[str, Any] | None,
+        new: Mapping[str, Any] | None,
+    ) -> None:
         def hashed(row: Mapping[str, Any] | None) -> dict[str, Value] | None:
             return None if row is None else {name: self.hasher.column(value) for name, value in row.items()}
 
         changed = set(old or new or {})
         if old is not None and new is not None:
             changed = {name for name in new if old.get(name) != new[name]}
-        self.images.append(ImageSeen(transaction, table, action, hashed(old), hashed(new), frozenset(changed)))
+        self.images.append(
+            ImageSeen(transaction, table, action, hashed(old), hashed(new), frozenset(changed))
+        )
 
     def _value(self, value: Any) -> Value:
         return self.hasher.value(value)
@@ -241,7 +261,9 @@ class TodoTraffic:
         self.tasks: dict[int, dict[str, Any]] = {}
         self.created = 0
         self.ticks = 0
-        listed = [("query", "status", "enum"), ("query", "page", "int")] + ([("query", "due", "str")] if due else [])
+        listed = [("query", "status", "enum"), ("query", "page", "int")] + (
+            [("query", "due", "str")] if due else []
+        )
         self.list = self.build.route("GET", "/api/tasks", *listed)
         self.detail = self.build.route("GET", "/api/tasks/{task_id}", ("path", "task_id", "int"))
         self.stats = self.build.route("GET", "/api/tasks/stats")
@@ -287,7 +309,9 @@ class TodoTraffic:
         if self.agent:
             values["header.user-agent"] = self.dice.choice(["curl", "firefox", "safari"])
         self.build.add(
-            Call(route, values=values, sql=[(SELECT_USER, [user]), *sql], body=body, reads=reads, **who, **more)
+            Call(
+                route, values=values, sql=[(SELECT_USER, [user]), *sql], body=body, reads=reads, **who, **more
+            )
         )
 
     def _mine(self, user: int) -> list[dict[str, Any]]:
@@ -306,7 +330,7 @@ class TodoTraffic:
             values["query.due"] = due
             if due == "overdue":
                 self.ticks += 1
-                moment = datetime(2026, 1, 1) + timedelta(seconds=self.ticks)
+                moment = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.ticks)
                 sql = (LIST_DUE, [user, moment, *limits])
                 body = body[: self.ticks % 3]
         if self.hidden_trigger:
@@ -384,7 +408,9 @@ class TodoTraffic:
         for task in self.tasks.values():
             if task["status"] == "done":
                 task["owner_id"] = user
-        self._call(self.patch, user, [(MOVE, [user, "done"])], "moved", values={"path.task_id": 1}, commits=True)
+        self._call(
+            self.patch, user, [(MOVE, [user, "done"])], "moved", values={"path.task_id": 1}, commits=True
+        )
 
     def _delete(self, user: int) -> None:
         mine = self._mine(user)

@@ -1,9 +1,10 @@
 """Which changes of an answer a write explains."""
 
+from tests.analysis.builder import MILLISECOND, NEWS, Call, TraceBuilder
+
 from cachewright.analysis.changes import changes, hidden_tables, pairs_of
 from cachewright.analysis.exchanges import gather
 from cachewright.analysis.journal import journal
-from tests.analysis.builder import MILLISECOND, NEWS, Call, TraceBuilder
 
 RENAME = "UPDATE news SET title=? WHERE news.id = ?"
 
@@ -15,7 +16,11 @@ def _traffic(*steps):
     write = build.route("POST", "/news", credentials=())
     for at, what in steps:
         if what.startswith("!"):
-            sql = [(RENAME, ["x", 1])] if what == "!news" else [("UPDATE tasks SET title=? WHERE id = ?", ["x", 1])]
+            sql = (
+                [(RENAME, ["x", 1])]
+                if what == "!news"
+                else [("UPDATE tasks SET title=? WHERE id = ?", ["x", 1])]
+            )
             build.add(Call(write, sql=sql, commits=True, status=201), at=at * MILLISECOND)
         else:
             build.add(Call(news, sql=[(NEWS, [])], body=what), at=at * MILLISECOND)
@@ -67,5 +72,7 @@ def test_a_table_written_beside_every_unexplained_change_is_proposed_as_hidden()
 
 
 def test_nothing_is_proposed_where_quiet_pairs_saw_the_same_writes():
-    pairs, writes = _judged(_traffic((100, "a"), (200, "!tasks"), (300, "a"), (350, "a"), (400, "!tasks"), (500, "b")))
+    pairs, writes = _judged(
+        _traffic((100, "a"), (200, "!tasks"), (300, "a"), (350, "a"), (400, "!tasks"), (500, "b"))
+    )
     assert hidden_tables(pairs, writes, {"tasks"}) == ()

@@ -1,7 +1,5 @@
 """Tag templates: which columns, and when none."""
 
-from cachewright.analysis.study import profiles, study
-from cachewright.evidence.trace import SchemaSeen
 from tests.analysis.builder import (
     DETAIL,
     INSERT,
@@ -12,6 +10,9 @@ from tests.analysis.builder import (
     TodoTraffic,
     TraceBuilder,
 )
+
+from cachewright.analysis.study import profiles, study
+from cachewright.evidence.trace import SchemaSeen
 
 
 def _templates(trace):
@@ -40,7 +41,9 @@ def test_an_occurrence_that_nothing_binds_widens_to_the_table():
 
 
 def test_columns_that_compare_loosely_pin_nothing():
-    schema = SchemaSeen(SCHEMA.tables, SCHEMA.primary_keys, SCHEMA.foreign_keys, frozenset({("tasks", "owner_id")}))
+    schema = SchemaSeen(
+        SCHEMA.tables, SCHEMA.primary_keys, SCHEMA.foreign_keys, frozenset({("tasks", "owner_id")})
+    )
     build = TraceBuilder(schema)
     route = build.route("GET", "/api/tasks")
     for n in range(40):

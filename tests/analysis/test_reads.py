@@ -1,20 +1,38 @@
 """What a route reads of a request, and where it goes."""
 
+from tests.analysis.builder import NEWS, Call, TraceBuilder
+
 from cachewright.analysis.exchanges import gather
 from cachewright.analysis.identity import Identity
 from cachewright.analysis.reads import reads_of_route
-from tests.analysis.builder import NEWS, Call, TraceBuilder
 
 AUTHORIZED = frozenset({"header:authorization"})
 
 
-def _reads(*, reads=frozenset(), outer=frozenset(), values=lambda _: {}, claims=True, requests=40, params=(), credentials=()):
+def _reads(
+    *,
+    reads=frozenset(),
+    outer=frozenset(),
+    values=lambda _: {},
+    claims=True,
+    requests=40,
+    params=(),
+    credentials=(),
+):
     build = TraceBuilder()
     route = build.route("GET", "/x", *params, credentials=credentials)
     for n in range(requests):
         token = {"sub": str(n % 4)} if claims else {}
         build.add(
-            Call(route, values=values(n), claims=token, credential="c", sql=[(NEWS, [])], reads=reads, outer_reads=outer)
+            Call(
+                route,
+                values=values(n),
+                claims=token,
+                credential="c",
+                sql=[(NEWS, [])],
+                reads=reads,
+                outer_reads=outer,
+            )
         )
     return reads_of_route(gather(build.build()).routes[0], Identity("claim.sub", "claim:sub"))
 
@@ -68,3 +86,7 @@ def test_few_requests_ignore_nothing():
     found = _reads(outer=frozenset({"header:user-agent", "client"}), requests=20)
     assert found.outer_keyed == ("header.user-agent",)
     assert found.unkeyable == ("client",)
+
+
+def test_middleware_that_reads_the_whole_url_leaves_nothing_to_ignore():
+    assert _reads(outer=frozenset({"url", "headers"})).unkeyable == ("headers", "url")

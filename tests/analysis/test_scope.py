@@ -1,10 +1,10 @@
 """Who may share an answer, and who the users are."""
 
 import pytest
+from tests.analysis.builder import NEWS, SELECT_USER, Call, TodoTraffic, TraceBuilder
 
 from cachewright.analysis.study import study
 from cachewright.spec.semantics import Scope
-from tests.analysis.builder import NEWS, SELECT_USER, Call, TodoTraffic, TraceBuilder
 
 
 def _standings(trace):
@@ -43,7 +43,13 @@ def test_equal_answers_never_prove_public_where_a_credential_is_read():
     route = build.route("GET", "/news", credentials=())
     for n in range(60):
         build.add(
-            Call(route, credential=str(n % 4), sql=[(NEWS, [])], body="same", reads=frozenset({"header:authorization"}))
+            Call(
+                route,
+                credential=str(n % 4),
+                sql=[(NEWS, [])],
+                body="same",
+                reads=frozenset({"header:authorization"}),
+            )
         )
         build.add(Call(route, sql=[(NEWS, [])], body="same"))
     assert _scope(build.build(), "GET /news") is Scope.CREDENTIAL

@@ -1,8 +1,9 @@
 """Which part of a request a predicate takes its value from."""
 
+from tests.analysis.builder import DETAIL, SELECT_USER, Call, TraceBuilder
+
 from cachewright.analysis.exchanges import gather
 from cachewright.analysis.sources import bound_spots
-from tests.analysis.builder import DETAIL, SELECT_USER, Call, TraceBuilder
 
 
 def _spots(calls, *, principal=None, barred=frozenset(), template="/users/{user_id}/tasks/{task_id}"):
@@ -56,7 +57,10 @@ def test_one_counterexample_removes_a_source():
 
 
 def test_a_bind_that_comes_from_a_row_has_no_source():
-    calls = [(values, claims, [*sql, (SELECT_USER, [1000 + n])]) for n, (values, claims, sql) in enumerate(_calls(30))]
+    calls = [
+        (values, claims, [*sql, (SELECT_USER, [1000 + n])])
+        for n, (values, claims, sql) in enumerate(_calls(30))
+    ]
     assert ("users", "id") not in _spots(calls)
 
 

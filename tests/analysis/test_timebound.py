@@ -1,12 +1,12 @@
 """Answers that depend on the clock, and the parameter that tells them."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from tests.analysis.builder import LIST, LIST_DUE, Call, TraceBuilder
 
 from cachewright.analysis.exchanges import gather
 from cachewright.analysis.timebound import time_bound
-from tests.analysis.builder import LIST, LIST_DUE, Call, TraceBuilder
 
 
 def _found(calls, *, shown=("overdue", "all"), kind="str"):
@@ -20,7 +20,7 @@ def _found(calls, *, shown=("overdue", "all"), kind="str"):
 
 
 def _overdue(n):
-    return (LIST_DUE, [1, datetime(2026, 1, 1) + timedelta(minutes=n), 3, 0])
+    return (LIST_DUE, [1, datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=n), 3, 0])
 
 
 PLAIN = (LIST, [1, 3, 0])
@@ -40,7 +40,10 @@ def test_values_that_were_seen_unaffected_stay_cacheable_and_unseen_ones_do_not(
 
 
 def test_several_values_become_a_list():
-    bound = [*[("overdue", _overdue(n), {}) for n in range(4)], *[("today", _overdue(n), {}) for n in range(4)]]
+    bound = [
+        *[("overdue", _overdue(n), {}) for n in range(4)],
+        *[("today", _overdue(n), {}) for n in range(4)],
+    ]
     found = _found([*bound, *[(None, PLAIN, {})] * 12], shown=("overdue", "today"))
     assert found.bypass[0] == "query.due in ['overdue', 'today']"
 
@@ -51,7 +54,11 @@ def test_values_that_may_not_be_shown_are_bypassed_by_presence():
 
 
 def test_one_counterexample_makes_the_whole_route_time_bound():
-    calls = [*[("overdue", _overdue(n), {}) for n in range(4)], *[(None, PLAIN, {})] * 12, ("overdue", PLAIN, {})]
+    calls = [
+        *[("overdue", _overdue(n), {}) for n in range(4)],
+        *[(None, PLAIN, {})] * 12,
+        ("overdue", PLAIN, {}),
+    ]
     found = _found(calls)
     assert found.requests
     assert not found.separable
@@ -69,8 +76,8 @@ def test_a_single_execution_is_proof_but_separates_nothing():
 
 
 def test_a_date_that_the_request_gave_is_no_clock():
-    moment = datetime(2026, 1, 1)
-    found = _found([("2026-01-01T00:00:00", (LIST_DUE, [1, moment, 3, 0]), {})] * 12)
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    found = _found([("2026-01-01T00:00:00+00:00", (LIST_DUE, [1, moment, 3, 0]), {})] * 12)
     assert not found.requests
 
 

@@ -53,7 +53,9 @@ def routes_of(case: dict[str, Any]) -> list[DeclaredRoute] | None:
     for given in case["routes"]:
         method, template = given["route"].split()
         params = tuple(DeclaredParam(*reversed(name.split(":"))) for name in given.get("params", ()))
-        found.append(DeclaredRoute(frozenset({method}), template, params, tuple(given.get("credentials", ()))))
+        found.append(
+            DeclaredRoute(frozenset({method}), template, params, tuple(given.get("credentials", ())))
+        )
     return found
 
 

@@ -3,20 +3,20 @@
 from datetime import UTC, datetime
 
 import pytest
+from tests.analysis.builder import Call, TodoTraffic, TraceBuilder
 
 from cachewright.design.planner import design
 from cachewright.design.rationale import rationale
 from cachewright.simulator.replay import replay
-from cachewright.spec.document import dumps_spec, loads_spec
+from cachewright.spec.document import Document, dumps_spec, loads_spec
 from cachewright.spec.target import compile_plan
-from tests.analysis.builder import Call, TodoTraffic, TraceBuilder
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 def _designed(trace, **options):
     def score(spec):
-        return replay(trace, compile_plan(loads_spec(dumps_spec(spec))))
+        return replay(trace, compile_plan(Document(spec=spec, positions={})))
 
     return design(trace, now=NOW, score=score, **options)
 
@@ -38,7 +38,9 @@ def test_a_plain_crud_backend_is_cached_with_row_tags(plain):
     targets = _targets(plain)
     assert set(targets) == {"GET /api/tasks", "GET /api/tasks/{task_id}", "GET /api/tasks/stats", "GET /news"}
     assert targets["GET /api/tasks"].depends_on == ("tasks(owner_id={user_id})", "users(id={user_id})")
-    assert targets["GET /api/tasks"].cache_key_pattern == "user:{user_id}:api:tasks:status={status}:page={page}"
+    assert (
+        targets["GET /api/tasks"].cache_key_pattern == "user:{user_id}:api:tasks:status={status}:page={page}"
+    )
     assert targets["GET /api/tasks/{task_id}"].depends_on == ("tasks(id={task_id})", "users(id={user_id})")
     assert targets["GET /news"].scope == "public"
     assert plain.spec.identity.user == "claim:sub"
@@ -46,7 +48,9 @@ def test_a_plain_crud_backend_is_cached_with_row_tags(plain):
 
 
 def test_writes_are_refused_by_method(plain):
-    assert {code for endpoint, code in _codes(plain).items() if not endpoint.startswith("GET")} == {"unsafe_method"}
+    assert {code for endpoint, code in _codes(plain).items() if not endpoint.startswith("GET")} == {
+        "unsafe_method"
+    }
 
 
 def test_every_target_names_findings_that_exist(plain):
@@ -59,7 +63,7 @@ def test_every_target_names_findings_that_exist(plain):
 def test_the_replay_of_the_result_is_never_wrong():
     trace = TodoTraffic(credentials=2, agent=True, due=True).run(1200).build()
     found = _designed(trace)
-    outcome = replay(trace, compile_plan(loads_spec(dumps_spec(found.spec))))
+    outcome = replay(trace, compile_plan(Document(spec=found.spec, positions={})))
     assert outcome.hits
     assert outcome.wrong_answers == 0
 
@@ -98,7 +102,9 @@ def test_a_date_in_a_predicate_is_bypassed_by_its_parameter():
 
 
 def test_credentials_of_one_user_that_disagree_do_not_share():
-    target = _targets(_designed(TodoTraffic(per_credential=True, credentials=2).run(1500).build()))["GET /api/tasks"]
+    target = _targets(_designed(TodoTraffic(per_credential=True, credentials=2).run(1500).build()))[
+        "GET /api/tasks"
+    ]
     assert target.scope == "credential"
     assert target.cache_key_pattern.startswith("cred:{cred}:")
     assert target.depends_on == ("tasks(owner_id={claim.sub})", "users(id={claim.sub})")
@@ -114,7 +120,7 @@ def test_an_owner_change_by_one_statement_is_survived():
     trace = TodoTraffic(bulk_moves=True).run(1200).build()
     found = _designed(trace)
     assert "GET /api/tasks" in _targets(found)
-    assert replay(trace, compile_plan(loads_spec(dumps_spec(found.spec)))).wrong_answers == 0
+    assert replay(trace, compile_plan(Document(spec=found.spec, positions={}))).wrong_answers == 0
 
 
 def test_what_middleware_only_logs_is_ignored_by_name():
@@ -211,11 +217,37 @@ def test_the_simplest_route_is_a_target():
 
 def test_the_rationale_shows_choices_refusals_and_findings(plain):
     text = rationale(plain)
-    for part in ("### GET /api/tasks", "`scope: user`", "## Not cached", "`unsafe_method`", "## Findings", "**F001**"):
+    for part in (
+        "### GET /api/tasks",
+        "`scope: user`",
+        "## Not cached",
+        "`unsafe_method`",
+        "## Findings",
+        "**F001**",
+    ):
         assert part in text
 
 
 def test_cascades_of_the_database_are_described(plain):
     rules = plain.spec.invalidation.rules
-    deleted = next(rule for rule in rules if rule.operation == "delete" and "users(id={user_id})" in rule.invalidate_patterns)
+    deleted = next(
+        rule
+        for rule in rules
+        if rule.operation == "delete" and "users(id={user_id})" in rule.invalidate_patterns
+    )
     assert "tasks(owner_id={user_id})" in deleted.cascades
+
+
+def test_a_secret_never_becomes_part_of_a_tag_or_a_key():
+    """An API key is bound in SQL; its value would stand in clear in the shared store."""
+    trace = _one_route(
+        count=120,
+        claims={},
+        credential=lambda n: f"key{n % 4}",
+        values=lambda n: {"header.x-api-key": f"key{n % 4}"},
+        reads=frozenset({"header:x-api-key"}),
+        sql=lambda n: [("SELECT users.id FROM users WHERE users.name = ?", [f"key{n % 4}"])],
+    )
+    target = _targets(_designed(trace))["GET /things"]
+    assert target.depends_on == ("users",)
+    assert target.cache_key_pattern == "cred:{cred}:things"

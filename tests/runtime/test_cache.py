@@ -48,7 +48,9 @@ async def test_a_fill_whose_load_began_before_an_invalidation_elsewhere_is_never
         assert (await get(cache, request(), answers(b"new"))).payload == b"new"
 
 
-async def test_a_late_fill_of_a_process_that_heard_nothing_carries_a_dead_token(make_cache, server, namespace):
+async def test_a_late_fill_of_a_process_that_heard_nothing_carries_a_dead_token(
+    make_cache, server, namespace
+):
     one, two = await make_cache(), await make_cache()
     found = await one.lookup(request())
     server.set(f"{namespace}:1:v:tasks", b"x" * 16)
@@ -64,7 +66,9 @@ async def test_a_missing_token_is_made_once_for_everybody(make_cache, server, na
     assert server.get(f"{namespace}:1:v:tasks") == found[0].ticket.tokens["tasks"]
 
 
-async def test_tokens_of_rows_end_and_those_of_tables_targets_and_tenants_do_not(make_cache, server, namespace):
+async def test_tokens_of_rows_end_and_those_of_tables_targets_and_tenants_do_not(
+    make_cache, server, namespace
+):
     cache = await make_cache(longest_ttl=100.0)
     tags = ("ns", "target:GET /x", "tenant:a", "tenant:a:user:1", "tasks", "tasks#bulk", "tasks(id=1)")
     await get(cache, request("k", *tags), answers(b"x"))
@@ -293,7 +297,9 @@ async def test_several_workers_without_a_server_are_not_cached_and_say_so_once(m
         assert (await get(cache, request(), answers(b"x"))).source == "load"
     assert not (await cache.lookup(request())).available
     assert await cache.invalidate(["tasks"], raise_pending=True) == 0
-    assert [record.message for record in caplog.records] == ["several workers share no Redis: nothing is cached"]
+    assert [record.message for record in caplog.records] == [
+        "several workers share no Redis: nothing is cached"
+    ]
 
 
 async def test_start_and_aclose_may_be_called_again_and_the_cache_used_afterwards(make_cache):
@@ -350,7 +356,7 @@ async def test_a_cancelled_invalidation_is_delivered_all_the_same(make_cache):
     await asyncio.sleep(0)
     task.cancel()
     await asyncio.wait([task])
-    await until(lambda: not one._invalidations._tasks)
+    await until(lambda: not one._invalidations.tasks)
     assert (await get(two, request(), answers(b"new"))).payload == b"new"
 
 

@@ -112,7 +112,9 @@ async def test_kept_invalidations_survive_the_process(make_cache, own_server, tm
 
 
 @pytest.mark.parametrize("lost", ["client kill", "stopped"])
-async def test_no_copy_is_served_beyond_its_lease_when_the_bus_is_dead(make_cache, own_server, namespace, lost):
+async def test_no_copy_is_served_beyond_its_lease_when_the_bus_is_dead(
+    make_cache, own_server, namespace, lost
+):
     server = own_server()
     cache = await make_cache(server.url, l1_lease=0.3, **QUICK)
     await get(cache, request(), answers(b"old"))
@@ -219,7 +221,9 @@ async def test_an_unreadable_answer_of_the_server_is_no_error_of_the_application
 async def test_everything_runs_under_the_minimal_acl(make_cache, own_server, namespace):
     server = own_server()
     with server.client() as client:
-        client.execute_command("ACL", "SETUSER", "app", *MINIMAL_ACL, f"~{namespace}:1:*", f"&{namespace}:1:bus")
+        client.execute_command(
+            "ACL", "SETUSER", "app", *MINIMAL_ACL, f"~{namespace}:1:*", f"&{namespace}:1:bus"
+        )
         url = server.url.replace("redis://", "redis://app:pass@")
         one, two = await make_cache(url, l1_lease=30.0), await make_cache(url, l1_lease=30.0)
         asked = request(needs_acceptance=True, credential="aa")

@@ -55,7 +55,9 @@ class Recording:
 
     def route(self, method: str, template: str, *params: str, credentials: tuple[str, ...] = ()) -> int:
         """Declare a route; parameters as `query:page`."""
-        seen = tuple(ParamSeen(name.partition(":")[2], name.partition(":")[0], "int", False) for name in params)  # type: ignore[arg-type]
+        seen = tuple(
+            ParamSeen(name.partition(":")[2], name.partition(":")[0], "int", False) for name in params
+        )  # type: ignore[arg-type]
         number = len(self.routes) + 1
         self.routes.append(RouteSeen(number, method, template, f"app.{number}", seen, credentials))
         return number
@@ -151,7 +153,9 @@ class Recording:
         self, number: int, began: float, ended: float, *, request: int | None = None, committed: bool = True
     ) -> int:
         """The end of a transaction, which takes the last millisecond of it."""
-        seen = TransactionSeen(number, request, int(began * MS), int((ended - 1) * MS), int(ended * MS), committed)
+        seen = TransactionSeen(
+            number, request, int(began * MS), int((ended - 1) * MS), int(ended * MS), committed
+        )
         self.transactions[number] = seen
         return number
 

@@ -102,7 +102,9 @@ def recorded(reads: list[Read], writes: list[Write]) -> Recording:
     listing = recording.route("GET", "/tasks", "query:page", credentials=("header:authorization",))
     saving = recording.route("POST", "/tasks")
     for read in reads:
-        number = recording.request(listing, read.at, read.took, user=read.user, values={"query.page": read.page})
+        number = recording.request(
+            listing, read.at, read.took, user=read.user, values={"query.page": read.page}
+        )
         recording.sql(
             "SELECT title FROM tasks WHERE user_id = ? LIMIT 10 OFFSET ?",
             (read.user, read.page * 10),

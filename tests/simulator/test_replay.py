@@ -157,7 +157,13 @@ def test_a_difference_while_a_write_is_in_flight_is_undecided(recording: Recordi
     listing(recording, 1, 0, 7, "old")
     number = recording.request(2, 40, took=20, user=7)
     recording.transaction(9, 41, 44, request=number)
-    recording.sql("UPDATE tasks SET title = ?, user_id = ? WHERE id = ?", ("new", 7, 1), at=42, request=number, transaction=9)
+    recording.sql(
+        "UPDATE tasks SET title = ?, user_id = ? WHERE id = ?",
+        ("new", 7, 1),
+        at=42,
+        request=number,
+        transaction=9,
+    )
     read = recording.request(1, 40.5, took=15, user=7, body="new")
     recording.sql(LIST, (7,), at=50, request=read)
     outcome, route = run(recording, plan)
@@ -207,9 +213,7 @@ def test_a_user_scope_without_a_user_makes_no_lookup(recording: Recording) -> No
 def test_a_bypass_condition_compares_values_that_the_trace_shows(recording: Recording) -> None:
     for at, due in ((0, "overdue"), (20, "overdue"), (40, "today"), (60, "today")):
         listing(recording, 1, at, 7, "old", values={"query.due": due})
-    recording.clear["query.due"] = {
-        recording.hasher.value(due).exact: due for due in ("overdue", "today")
-    }
+    recording.clear["query.due"] = {recording.hasher.value(due).exact: due for due in ("overdue", "today")}
     _, route = run(recording, PLAN + "  bypass_when: [\"query.due == 'overdue'\"]")
     assert (route.lookups, route.hits, route.bypassed) == (2, 1, {"bypass_condition": 2})
 
@@ -226,11 +230,20 @@ def test_fills_are_refused_as_at_run_time(recording: Recording) -> None:
     listing(recording, 1, 20, 7, "a", background=True)
     listing(recording, 1, 40, 7, "a", reads=frozenset({"header:authorization", "header:accept-language"}))
     number = listing(recording, 1, 60, 7, "a")
-    recording.sql("INSERT INTO tasks (id, user_id, title) VALUES (?, ?, ?)", (5, 7, "x"), at=65, request=number)
+    recording.sql(
+        "INSERT INTO tasks (id, user_id, title) VALUES (?, ?, ?)", (5, 7, "x"), at=65, request=number
+    )
     listing(recording, 1, 80, 7, "a", escaped=True)
     _, route = run(recording)
     assert route.hits == 0
-    expected = {"set_cookie": 1, "background": 1, "unkeyed_read": 1, "wrote": 1, "changed": 1, "unowned_sql": 1}
+    expected = {
+        "set_cookie": 1,
+        "background": 1,
+        "unkeyed_read": 1,
+        "wrote": 1,
+        "changed": 1,
+        "unowned_sql": 1,
+    }
     assert {reason: route.refused.get(reason) for reason in expected} == {**expected, "changed": 2}
 
 

@@ -1,4 +1,4 @@
-"""Was every change of an answer caused by a write that was seen?
+"""Whether every change of an answer was caused by a write that was seen.
 
 Two consecutive reads p and q of one key differ. A write explains it iff its commit started before the later
 of their SQL ended, and ended after the earlier of their SQL started. Ordering by start of the request gave
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from cachewright.analysis.exchanges import Exchange
 from cachewright.analysis.journal import Journal
@@ -20,7 +21,10 @@ TagsOf = Callable[[Exchange], frozenset[str]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pair:
-    """Two consecutive answers to one key; `written` says that a write to their tags lies between or beside them."""
+    """Two consecutive answers to one key.
+
+    `written` says that a write to their tags lies between or beside them.
+    """
 
     before: Exchange
     after: Exchange
@@ -35,8 +39,11 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What the pairs of a route show. `quiet` pairs saw no write and no change, over `quiet_seconds` in all;
-    `needless` saw a write and no change (the price of coarse tags)."""
+    """What the pairs of a route show.
+
+    `quiet` pairs saw no write and no change, over `quiet_seconds` in all; `needless` saw a write and no
+    change (the price of coarse tags).
+    """
 
     pairs: int
     explained: int
@@ -62,7 +69,7 @@ def pairs_of(
             by_key[key].append(exchange)
     for found in by_key.values():
         found.sort(key=lambda exchange: (exchange.first, exchange.request.id))
-        for before, after in zip(found, found[1:], strict=False):
+        for before, after in pairwise(found):
             if before.fillable or after.fillable:
                 yield _pair(before, after, tags_of, journal)
 
@@ -98,8 +105,11 @@ def changes(pairs: Iterable[Pair]) -> Changes:
 
 
 def hidden_tables(pairs: Iterable[Pair], journal: Journal, tables: Iterable[str]) -> tuple[str, ...]:
-    """Tables that may feed an answer behind the application's back (a trigger): written beside every unexplained
-    change and beside no quiet pair. A proposal for people to confirm, never applied unasked."""
+    """Tables that may feed an answer behind the application's back (a trigger).
+
+    Written beside every unexplained change and beside no quiet pair. A proposal for people to confirm,
+    never applied unasked.
+    """
     seen = [pair for pair in pairs if not pair.written]
     unexplained = [pair for pair in seen if pair.changed]
     quiet = [pair for pair in seen if not pair.changed]

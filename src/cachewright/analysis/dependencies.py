@@ -1,7 +1,10 @@
-"""What each route depends on, as tag templates: row tags where the request shows which rows, else whole tables.
+"""What each route depends on, as tag templates.
 
-Column sets are chosen for all routes together, since every writer must pin the values of every set of a table,
-or it changes `#bulk` and with it the entries of all of them. Costs are counted on the writes of the trace.
+Row tags where the request shows which rows, else whole tables.
+
+Column sets are chosen for all routes together, since every writer must pin the values of every set of a
+table, or it changes `#bulk` and with it the entries of all of them. Costs are counted on the writes of the
+trace.
 """
 
 from __future__ import annotations
@@ -27,7 +30,10 @@ _ABOUT = 1.05
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reader:
-    """A route as a reader of tables: its name, the answers a cache could hold, and their table occurrences."""
+    """A route as a reader of tables.
+
+    Its name, the answers a cache could hold, and their table occurrences.
+    """
 
     subject: str
     exchanges: Sequence[Exchange]
@@ -36,7 +42,7 @@ class Reader:
 
 @dataclass(frozen=True, slots=True)
 class _Option:
-    """A row tag template, the chance that it meets a value drawn from its own requests, and its tags' shares."""
+    """A row tag template, the share of its requests that each tag has, and the share without a tag."""
 
     template: TagTemplate
     shares: Mapping[str, float]
@@ -53,7 +59,10 @@ class _Option:
 
 @dataclass(frozen=True, slots=True)
 class _Writes:
-    """The committed writes to one table as a column set sees them: their number, which are bulk, tags of the rest."""
+    """The committed writes to one table as a column set sees them.
+
+    Their number, which are bulk, tags of the rest.
+    """
 
     total: int
     bulk: frozenset[int]
@@ -123,7 +132,10 @@ def _option(template: TagTemplate, exchanges: Sequence[Exchange]) -> _Option:
 def _writes_of_sets(
     demands: Mapping[str, Sequence[_Demand]], trace: Trace
 ) -> dict[tuple[str, Columns], _Writes]:
-    """The writes for every column set that is an option somewhere; each pass asks for one set of every table."""
+    """The writes for every column set that is an option somewhere.
+
+    Each pass asks for one set of every table.
+    """
     wanted = {
         table: sorted({option.columns for demand in found for spot in demand.spots for option in spot})
         for table, found in demands.items()
@@ -155,7 +167,7 @@ def _writes(table: str, committed: Iterable[tuple[int, frozenset[str]]]) -> _Wri
 def _settled(
     table: str, demands: Sequence[_Demand], writes: Mapping[tuple[str, Columns], _Writes], trace: Trace
 ) -> dict[str, tuple[TagTemplate, ...]]:
-    """The cheapest choice of column sets found by dropping one set after another from all that are possible."""
+    """The cheapest choice of column sets, found by dropping one set after another from all."""
     keys = trace.schema.primary_keys.get(table, ())
     allowed = {option.columns for demand in demands for spot in demand.spots for option in spot}
 
@@ -189,7 +201,10 @@ def _cover(
     table: str,
     keys: Columns,
 ) -> tuple[_Option, ...]:
-    """Options that cover every occurrence, the least free ones first; () where one has none: the whole table."""
+    """Options that cover every occurrence, the least free ones first; () where one has none.
+
+    The whole table.
+    """
     spots = [[option for option in spot if option.columns in sets] for spot in demand.spots]
     chosen: list[_Option] = []
     for options in sorted(spots, key=len):
@@ -203,7 +218,10 @@ def _cover(
 def _best(
     options: Sequence[_Option], writes: Mapping[tuple[str, Columns], _Writes], table: str, keys: Columns
 ) -> _Option:
-    """The cheapest option; among those about as cheap the primary key, then the most selective, then the shortest."""
+    """The cheapest option.
+
+    Among those about as cheap the primary key, then the most selective, then the shortest.
+    """
     costs = {
         str(option.template): _cost(option, list(seen.tags.values()), len(seen.bulk))
         for option in options
@@ -230,7 +248,10 @@ def _price(
     chosen: Mapping[str, Sequence[_Option]],
     writes: Mapping[tuple[str, Columns], _Writes],
 ) -> float:
-    """The invalidations that all readers of `table` suffer; a write that cannot pin one of the sets hits all."""
+    """The invalidations that all readers of `table` suffer.
+
+    A write that cannot pin one of the sets hits all.
+    """
     used = {option.columns for options in chosen.values() for option in options}
     bulk = frozenset[int]().union(*(writes[table, columns].bulk for columns in used))
     total = max((seen.total for (name, _), seen in writes.items() if name == table), default=0)

@@ -1,4 +1,7 @@
-"""A trace seen from its routes: every request with the SQL it ran, the values it showed and what it read of them."""
+"""A trace seen from its routes.
+
+Every request with the SQL it ran, the values it showed and what it read of them.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +30,10 @@ class ReadRun:
 class Exchange:
     """One request and its answer.
 
-    `loose` and `exact` are the hashes of its values by name, absent and null ones left out. `first` and `last`
-    bound its SQL (monotonic ns); a request without SQL is bounded by its own start and end. `early` says that
-    it read, or held a transaction open, before its route was reached: what was read may be older than the tokens.
+    `loose` and `exact` are the hashes of its values by name, absent and null ones left out. `first` and
+    `last` bound its SQL (monotonic ns); a request without SQL is bounded by its own start and end. `early`
+    says that it read, or held a transaction open, before its route was reached: what was read may be older
+    than the tokens.
     """
 
     request: RequestSeen

@@ -20,7 +20,10 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One piece of evidence; `id` is stable for one trace: `F001`, `F002`, … by subject and order of analysis."""
+    """One piece of evidence; `id` is stable for one trace.
+
+    `F001`, `F002`, … by subject and order of analysis.
+    """
 
     id: str
     code: str

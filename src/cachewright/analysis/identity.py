@@ -29,8 +29,8 @@ _OTHER_CLAIMS = frozenset(
     {"iss", "aud", "azp", "typ", "type", "scope", "scopes", "scp", "role", "roles", "groups"}
 )
 _TENANT_NAMES = frozenset(
-    {"tid", "tenant", "tenant_id", "org", "org_id", "organization", "organization_id", "account_id", "workspace_id",
-     "company_id", "team_id"}
+    {"tid", "tenant", "tenant_id", "org", "org_id", "organization", "organization_id", "account_id",
+     "workspace_id", "company_id", "team_id"}
 )  # fmt: skip
 
 
@@ -104,8 +104,8 @@ def tenant_like(record: Record, identity: Identity) -> Iterator[Observation]:
             yield Observation(
                 "tenant_like_claim",
                 f"claim:{name}",
-                f"The claim {name} has one value for each user, and users share its {len(users)} values: it looks "
-                "like a tenant, but tenants are never inferred.",
+                f"The claim {name} has one value for each user, and users share its {len(users)} values: it "
+                "looks like a tenant, but tenants are never inferred.",
                 {"tenants": len(users), "users": len(tenants)},
             )
 

@@ -1,4 +1,4 @@
-"""The writes of a trace, ready to be asked: did anything change these tags in this interval?"""
+"""The writes of a trace, ready to be asked whether anything changed these tags in this interval."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from cachewright.spec.tags import ColumnSets
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """The commits that changed one tag, by their start; `reach` is the latest end among this and all earlier."""
+    """The commits that changed one tag, by their start.
+
+    `reach` is the latest end among this and all earlier.
+    """
 
     starts: list[int]
     reach: list[int]
@@ -28,7 +31,7 @@ class Journal:
     lines: dict[str, _Line]
 
     def changed(self, tags: Iterable[str], begin: int, end: int) -> bool:
-        """Whether a commit that changed one of `tags` started at `end` or before and ended at `begin` or after."""
+        """Whether a commit that changed one of `tags` started by `end` and ended at `begin` or later."""
         return any(self._overlaps(tag, begin, end) for tag in (*tags, EVERYTHING))
 
     def _overlaps(self, tag: str, begin: int, end: int) -> bool:

@@ -14,14 +14,14 @@ LEAST_REQUESTS = 30
 LEAST_VALUES = 3
 #: Headers that describe the client or the hop, and are read to be logged, traced or counted.
 _DIAGNOSTIC = frozenset(
-    {"user-agent", "x-request-id", "x-correlation-id", "request-id", "traceparent", "tracestate", "x-trace-id",
-     "x-b3-traceid", "x-b3-spanid", "x-b3-sampled", "b3", "sentry-trace", "baggage", "x-real-ip", "x-forwarded-for",
-     "x-forwarded-proto", "x-forwarded-host", "forwarded", "via", "referer", "origin", "dnt", "content-length",
-     "content-type", "x-amzn-trace-id", "cf-ray"}
+    {"user-agent", "x-request-id", "x-correlation-id", "request-id", "traceparent", "tracestate",
+     "x-trace-id", "x-b3-traceid", "x-b3-spanid", "x-b3-sampled", "b3", "sentry-trace", "baggage",
+     "x-real-ip", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded", "via",
+     "referer", "origin", "dnt", "content-length", "content-type", "x-amzn-trace-id", "cf-ray"}
 )  # fmt: skip
-#: Parts of a request that no key can hold; those of them that middleware reads to log, so that they may be ignored.
+#: Parts of a request that no key can hold, and those of them that a specification can say to ignore.
 _UNKEYABLE = frozenset({"url", "client", "body", "headers"})
-_LOGGED = frozenset({"url", "client", "headers"})
+_LOGGED = frozenset({"client"})
 _AUTHORIZATION = "header:authorization"
 
 
@@ -29,11 +29,11 @@ _AUTHORIZATION = "header:authorization"
 class RouteReads:
     """How the reads of a route are accounted for.
 
-    `keyed` (as `header.accept-language`) go into the key; `unkeyable` are reads of what no key can hold; `private`
-    are those that only the whole credential accounts for (`session`, a second carrier beside the token);
-    `doubtful` (as `header:user-agent`) are reads of middleware, ignored as long as no answer speaks against it;
-    `outer_keyed` are reads of middleware with too little evidence to ignore them. `credential` says that a
-    credential was read at all.
+    `keyed` (as `header.accept-language`) go into the key; `unkeyable` are reads of what no key can hold;
+    `private` are those that only the whole credential accounts for (`session`, a second carrier beside the
+    token); `doubtful` (as `header:user-agent`) are reads of middleware, ignored as long as no answer speaks
+    against it; `outer_keyed` are reads of middleware with too little evidence to ignore them. `credential`
+    says that a credential was read at all.
     """
 
     keyed: tuple[str, ...] = ()
@@ -75,7 +75,10 @@ def is_credential(read: str, route: RouteSeen) -> bool:
 
 
 def _token(route: RouteEvidence, carriers: Iterable[str]) -> str | None:
-    """Where the token stands whose claims the trace holds: `Authorization`, or else the only carrier there is."""
+    """Where the token stands whose claims the trace holds.
+
+    `Authorization`, or else the only carrier there is.
+    """
     if not any(name.startswith("claim.") for exchange in route.exchanges for name in exchange.exact):
         return None
     found = sorted(carriers)
@@ -94,8 +97,10 @@ def _identity_headers(identity: Identity) -> Iterable[str]:
 
 
 def _ignorable(read: str, route: RouteEvidence) -> bool:
-    """Whether middleware may read this for its own ends: diagnostic by name, or seen with enough values to show an
-    effect if it had one."""
+    """Whether middleware may read this for its own ends.
+
+    Diagnostic by name, or seen with enough values to show an effect if it had one.
+    """
     if len(route.exchanges) < LEAST_REQUESTS:
         return False
     if read in _LOGGED:

@@ -1,5 +1,7 @@
-"""Who may share an answer. Equal answers never prove `public` (80 % of cross-user pairs on empty lists are equal
-by accident); one difference between two users with no write between proves the opposite.
+"""Who may share an answer.
+
+Equal answers never prove `public` (80 % of cross-user pairs on empty lists are equal by accident); one
+difference between two users with no write between proves the opposite.
 """
 
 from __future__ import annotations
@@ -25,7 +27,10 @@ _MANY_EQUAL = 20
 
 @dataclass(frozen=True, slots=True)
 class ScopeChoice:
-    """The scope of a route with the evidence for it; `path_user` is the path parameter that equals the user."""
+    """The scope of a route with the evidence for it.
+
+    `path_user` is the path parameter that equals the user.
+    """
 
     scope: Scope
     observations: tuple[Observation, ...]
@@ -34,7 +39,10 @@ class ScopeChoice:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScopeEvidence:
-    """What scope is decided from: answers that do not depend on the clock, their SQL sources, whole-table writes."""
+    """What scope is decided from.
+
+    Answers that do not depend on the clock, their SQL sources, whole-table writes.
+    """
 
     route: RouteEvidence
     exchanges: Sequence[Exchange]
@@ -89,26 +97,25 @@ def _user_evidence(evidence: ScopeEvidence, found: list[Observation]) -> ScopeCh
     bound = sorted({f"{spot.spot.table}.{column}" for spot, column in _bound_to(evidence, identity.user)})
     conflicts = [pair for pair in _conflicts(evidence) if _differ(pair, identity)]
     if bound:
-        text = (
-            f"SQL binds {', '.join(bound)} to {identity.user_source or identity.user} in every observation."
-        )
+        text = f"SQL binds {', '.join(bound)} to {identity.user_source} in every observation."
         found.append(Observation("scope_user_bind", subject, text, {"columns": len(bound)}))
     if path:
-        text = f"The path parameter {path} equals {identity.user_source or identity.user} in every answer."
+        text = f"The path parameter {path} equals {identity.user_source} in every answer."
         found.append(Observation("scope_user_path", subject, text, {"users": len(users)}))
     if conflicts:
         text = f"{len(conflicts)} times two users got different answers to one key with no write between."
         found.append(Observation("scope_user_conflict", subject, text, {"conflicts": len(conflicts)}))
     if not (bound or path or conflicts):
         return None
-    equal = 0 if conflicts else sum(not pair.changed and _differ(pair, identity) for pair in _across(evidence))
+    equal = (
+        0 if conflicts else sum(not pair.changed and _differ(pair, identity) for pair in _across(evidence))
+    )
     if equal >= _MANY_EQUAL:
-        text = f"{equal} times two users got equal answers to one key: over-scoped? Equality alone proves nothing."
+        text = f"{equal} times two users got equal answers to one key: over-scoped? Equality proves nothing."
         found.append(Observation("scope_equal", subject, text, {"equal": equal}))
     if len(users) < LEAST_PRINCIPALS:
-        found.append(
-            Observation("few_users", subject, f"Only {len(users)} users were seen.", {"users": len(users)})
-        )
+        text = f"Only {len(users)} users were seen."
+        found.append(Observation("few_users", subject, text, {"users": len(users)}))
         return None
     return ScopeChoice(Scope.USER, (), path)
 
@@ -117,12 +124,13 @@ def _unless_private(evidence: ScopeEvidence, choice: ScopeChoice, found: list[Ob
     """`choice`, or the credential scope where credentials of one user (or tenant) get different answers."""
     subject = evidence.route.subject
     if evidence.reads.private:
-        text = f"The application reads {', '.join(evidence.reads.private)}, which only the credential accounts for."
+        names = ", ".join(evidence.reads.private)
+        text = f"The application reads {names}, which only the credential accounts for."
         found.append(Observation("scope_private_read", subject, text))
         return ScopeChoice(Scope.CREDENTIAL, tuple(found))
     vetoes = list(_vetoes(evidence, choice.scope))
     if vetoes:
-        text = f"{len(vetoes)} times two credentials of one {choice.scope} got different answers with no write between."
+        text = f"{len(vetoes)} times two credentials of one {choice.scope} disagreed with no write between."
         found.append(Observation("scope_credential_conflict", subject, text, {"conflicts": len(vetoes)}))
         return ScopeChoice(Scope.CREDENTIAL, tuple(found))
     return ScopeChoice(choice.scope, tuple(found), choice.path_user)
@@ -142,7 +150,8 @@ def _is_tenants(evidence: ScopeEvidence, found: list[Observation]) -> bool:
     ]
     if not bound and not conflicts:
         return False
-    text = f"Answers belong to tenants: {len(conflicts)} conflicts between tenants, SQL binds {', '.join(bound) or '-'}."
+    names = ", ".join(bound) or "nothing"
+    text = f"Answers belong to tenants: {len(conflicts)} conflicts between them, SQL binds {names} to one."
     found.append(Observation("scope_tenant", evidence.route.subject, text, {"conflicts": len(conflicts)}))
     return True
 

@@ -29,7 +29,7 @@ class Spot:
 
 @dataclass(frozen=True, slots=True)
 class BoundSpot:
-    """A spot with the accepted sources of each column that has any, best first, and how many requests ran it."""
+    """A spot with the accepted sources of its columns, best first, and how many requests ran it."""
 
     spot: Spot
     columns: Mapping[str, tuple[str, ...]]
@@ -52,11 +52,11 @@ def bound_spots(
 ) -> tuple[BoundSpot, ...]:
     """Every table occurrence these exchanges ran, with the sources of its pinned columns.
 
-    A source must equal the bound value in every observation, be present in every one of the exchanges (claims: in
-    every one that shows a token), and be seen in 10 requests with 3 distinct values; a text that ran more
-    rarely borrows the evidence of other texts for the same table, column and source. Of several sources that
-    always agree the `principal` is best, then a claim, then path, then query; then the one named as the column.
-    `barred` names what may be no source.
+    A source must equal the bound value in every observation, be present in every one of the exchanges
+    (claims: in every one that shows a token), and be seen in 10 requests with 3 distinct values; a text
+    that ran more rarely borrows the evidence of other texts for the same table, column and source. Of
+    several sources that always agree the `principal` is best, then a claim, then path, then query; then the
+    one named as the column. `barred` names what may be no source.
     """
     usual = list(exchanges)
     everywhere = _present(usual) - barred

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 from cachewright.analysis import timebound, workload
 from cachewright.analysis.changes import Changes, Pair, changes, hidden_tables, pairs_of
 from cachewright.analysis.dependencies import Reader, depends_on
 from cachewright.analysis.exchanges import Exchange, Record, RouteEvidence, gather
-from cachewright.analysis.findings import Finding, Observation, numbered
-from cachewright.analysis.identity import Identity, identity_of, tenant_like, variant
+from cachewright.analysis.identity import Identity, identity_of, variant
 from cachewright.analysis.journal import Journal, journal
-from cachewright.analysis.reads import RouteReads, reads_of_route
+from cachewright.analysis.reads import RouteReads, is_credential, reads_of_route
 from cachewright.analysis.scope import ScopeChoice, ScopeEvidence, choose_scope, key_fields, key_of
 from cachewright.analysis.sources import BoundSpot, bound_spots
 from cachewright.evidence.dependencies import UNKNOWN_TABLE
@@ -50,8 +49,11 @@ class Standing:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Profile:
-    """One route beside all others: its scope, what its key holds, what it depends on, whether its changes are
-    explained. `hidden` are tables that may feed it behind the application's back."""
+    """One route beside all others.
+
+    Its scope, what its key holds, what it depends on, whether its changes are explained. `hidden` are
+    tables that may feed it behind the application's back.
+    """
 
     standing: Standing
     scope: Scope
@@ -91,14 +93,16 @@ def study(trace: Trace) -> Study:
         record,
         identity,
         tuple(
-            _standing(route, bounds[route.subject], steady[route.subject], identity, tables, record.seconds)
-            for route in readable
+            _standing(route, bounds[route.subject], identity, tables, record.seconds) for route in readable
         ),
     )
 
 
 def profiles(found: Study, admitted: Collection[str]) -> tuple[Profile, ...]:
-    """Judge the `admitted` routes together: the column sets of one decide what the writes of all must show."""
+    """Judge the `admitted` routes together.
+
+    The column sets of one decide what the writes of all must show.
+    """
     standings = [standing for standing in found.standings if standing.route.subject in admitted]
     trace = found.record.trace
     readers = [Reader(standing.route.subject, standing.answers, standing.spots) for standing in standings]
@@ -122,17 +126,18 @@ def _filled(exchanges: Sequence[Exchange]) -> tuple[Exchange, ...]:
 def _standing(
     route: RouteEvidence,
     bound: timebound.TimeBound,
-    steady: tuple[Exchange, ...],
     identity: Identity,
     tables: Journal,
     seconds: float,
 ) -> Standing:
+    steady = _steady(route, bound)
     reads = reads_of_route(route, identity)
     filled = _filled(steady)
-    spots = bound_spots(filled, principal=identity.user)
+    secret = _secrets(route, identity)
+    spots = bound_spots(filled, principal=identity.user, barred=secret)
     scope = choose_scope(ScopeEvidence(route, steady, spots, reads, identity, tables))
     answers = tuple(exchange for exchange in filled if _owner(exchange, scope.scope, identity) is not None)
-    barred = _barred(answers, scope.scope)
+    barred = secret | _barred(answers, scope.scope)
     return Standing(
         route=route,
         load=workload.workload(route, seconds, key_fields(route, reads)),
@@ -146,7 +151,7 @@ def _standing(
 
 
 def _barred(answers: Sequence[Exchange], scope: Scope) -> frozenset[str]:
-    """Claims that no tag of this scope may hold: a token's own where tokens share an entry, all in public."""
+    """Claims that no tag of this scope may hold: a token's own where tokens share an entry, in public all."""
     claims = {name for exchange in answers for name in exchange.loose if name.startswith("claim.")}
     match scope:
         case Scope.CREDENTIAL:
@@ -154,6 +159,16 @@ def _barred(answers: Sequence[Exchange], scope: Scope) -> frozenset[str]:
         case Scope.PUBLIC:
             return frozenset(claims | {"user_id", "tenant_id"})
     return frozenset(name for name in claims if name.partition(".")[2] in TOKEN_CLAIMS)
+
+
+def _secrets(route: RouteEvidence, identity: Identity) -> frozenset[str]:
+    """What may be a credential in clear, which no tag ever holds; the ids of scopes are none."""
+    return frozenset(
+        name
+        for name in route.names("header", "cookie", "query")
+        if name not in (identity.user, identity.tenant)
+        and is_credential(name.replace(".", ":", 1), route.seen)
+    )
 
 
 def _owner(exchange: Exchange, scope: Scope, identity: Identity) -> Hashable | None:
@@ -261,107 +276,3 @@ def _hidden(pairs: Sequence[Pair], counted: Changes, writes: Journal, standing: 
     read = {spot.spot.table for spot in standing.spots}
     written = {tag for tag in writes.lines if not set(tag) & set("(#*") and tag not in read}
     return hidden_tables(pairs, writes, written)
-
-
-# findings
-
-
-def _about_workload(profile: Profile) -> Iterator[Observation]:
-    return workload.observations(profile.route, profile.standing.load)
-
-
-def _about_time(profile: Profile) -> Iterator[Observation]:
-    return timebound.observations(profile.route, profile.standing.bound)
-
-
-def _about_reads(profile: Profile) -> Iterator[Observation]:
-    reads, subject = profile.standing.reads, profile.route.subject
-    keyed = sorted(
-        {*reads.keyed, *reads.outer_keyed, *profile.fields} - {*profile.route.names("path", "query")}
-    )
-    if keyed:
-        yield Observation(
-            "keyed_reads", subject, f"Its answers may depend on {', '.join(keyed)}: part of the key."
-        )
-    if profile.ignored:
-        text = f"Middleware reads {', '.join(profile.ignored)}; no answer ever depended on it."
-        yield Observation("ignored_reads", subject, text, {"requests": profile.standing.load.requests})
-
-
-def _about_scope(profile: Profile) -> Iterator[Observation]:
-    yield from profile.standing.scope.observations
-    if profile.scope is not profile.standing.scope.scope:
-        text = (
-            "Answers of different credentials (or read headers) differ with no write between: one entry each."
-        )
-        yield Observation("scope_narrowed", profile.route.subject, text)
-
-
-def _about_dependencies(profile: Profile) -> Iterator[Observation]:
-    names = ", ".join(map(str, profile.depends_on)) or "nothing"
-    text = f"Over the whole request it reads {names}."
-    yield Observation("dependencies", profile.route.subject, text, {"tags": len(profile.depends_on)})
-
-
-def _about_changes(profile: Profile) -> Iterator[Observation]:
-    seen, subject = profile.changes, profile.route.subject
-    figures = {
-        "changes": seen.changed,
-        "explained": seen.explained,
-        "quiet": seen.quiet,
-        "needless": seen.needless,
-    }
-    text = (
-        f"{seen.changed} changes of an answer, {seen.explained} explained by a write that was seen; "
-        f"{seen.quiet} times nothing was written and nothing changed ({seen.quiet_seconds:.0f} s in all)."
-    )
-    yield Observation("changes", subject, text, figures)
-    if seen.unexplained:
-        first = seen.unexplained[0]
-        yield Observation(
-            "unexplained_change",
-            subject,
-            f"{len(seen.unexplained)} changes that no seen write explains, first between requests "
-            f"{first.before.request.id} and {first.after.request.id}.",
-            {"unexplained": len(seen.unexplained)},
-        )
-    if profile.hidden:
-        text = (
-            f"Every unexplained change goes with a write to {', '.join(profile.hidden)}: look for a trigger."
-        )
-        yield Observation("hidden_dependency", subject, text)
-
-
-def _about_writes(profile: Profile) -> Iterator[Observation]:
-    share = profile.standing.load.wrote
-    if share:
-        text = f"{share:.0%} of its answers also wrote; only the others are kept."
-        yield Observation("writes_on_read", profile.route.subject, text, {"share": share})
-
-
-ANALYSES: tuple[Callable[[Profile], Iterator[Observation]], ...] = (
-    _about_workload,
-    _about_time,
-    _about_reads,
-    _about_scope,
-    _about_dependencies,
-    _about_changes,
-    _about_writes,
-)
-
-
-def findings(found: Study, judged: Mapping[str, Profile]) -> tuple[Finding, ...]:
-    """Everything that was found, numbered by route and analysis; routes that were not judged show what they can."""
-    observations: list[Observation] = list(tenant_like(found.record, found.identity))
-    for standing in found.standings:
-        subject = standing.route.subject
-        profile = judged.get(subject) or _unjudged(standing)
-        analyses = ANALYSES if subject in judged else ANALYSES[:4]
-        observations.extend(item for analysis in analyses for item in analysis(profile))
-    return numbered(observations)
-
-
-def _unjudged(standing: Standing) -> Profile:
-    nothing = changes(())
-    fields = key_fields(standing.route, standing.reads)
-    return Profile(standing, standing.scope.scope, fields, (), (), nothing, 0)

@@ -83,8 +83,9 @@ def observations(route: RouteEvidence, load: Workload) -> Iterator[Observation]:
     yield Observation(
         "workload",
         route.subject,
-        f"{load.requests} requests ({load.per_minute:g}/min), {load.keys} keys, {load.credentials} credentials; p50 "
-        f"{load.p50_ms:g} ms, {load.queries:g} queries and {load.database_ms:g} ms of database time each.",
+        f"{load.requests} requests ({load.per_minute:g}/min), {load.keys} keys, {load.credentials} "
+        f"credentials; p50 {load.p50_ms:g} ms, {load.queries:g} queries and {load.database_ms:g} ms of "
+        "database time each.",
         {
             "requests": load.requests,
             "per_minute": load.per_minute,

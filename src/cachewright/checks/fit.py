@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 
-from cachewright.checks.findings import Problem, Severity
+from cachewright.checks.findings import Path, Problem, Severity
 from cachewright.checks.subject import Subject
 from cachewright.spec.executed import pattern_of, unexecuted
 
@@ -59,5 +59,9 @@ def not_executed(subject: Subject) -> Iterator[Problem]:
     ## Fix
     Nothing has to be done; the message says what happens instead.
     """
+    found: dict[tuple[str, str], list[Path]] = {}
     for path, reason in unexecuted(subject.spec):
-        yield Problem(path, f"{pattern_of(path)}: {reason}")
+        found.setdefault((pattern_of(path), reason), []).append(path)
+    for (pattern, reason), paths in found.items():
+        times = f" ({len(paths)} times)" if len(paths) > 1 else ""
+        yield Problem(paths[0], f"{pattern}{times}: {reason}")

@@ -27,6 +27,7 @@ def check(
         Path | None, typer.Option("--trace", help="A recording, to look at what was seen.", metavar="FILE")
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 on warnings too.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="List what is for information only too.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Check SPEC: no leak between users, no write without an invalidation, no key with two meanings."""
@@ -43,14 +44,13 @@ def check(
     if as_json:
         write_json({"findings": [finding.to_json(str(spec)) for finding in findings]})
     else:
-        show(*(line(spec, finding) for finding in findings))
+        show(*(line(spec, finding) for finding in findings if everything or finding.severity != "info"))
     for note in document.normalised:
         say(f"{spec}: {note}")
     counts = Counter(finding.severity for finding in findings)
-    found = [
-        count(counts[severity], severity) for severity in ("error", "warning", "info") if counts[severity]
-    ]
-    say(f"{spec}: {', '.join(found) or 'no findings'}")
+    found = [count(counts[severity], severity) for severity in ("error", "warning") if counts[severity]]
+    notes = f"; {count(counts['info'], 'note')} with --all" if counts["info"] and not everything else ""
+    say(f"{spec}: {', '.join(found) or 'no errors, no warnings'}{notes}")
     if counts["error"] or (strict and counts["warning"]):
         raise typer.Exit(1)
 

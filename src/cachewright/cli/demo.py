@@ -12,17 +12,22 @@ import typer
 from cachewright.cli.options import AsJson
 from cachewright.errors import SurroundingsError
 
+TITLE = "Todo: designed, forecast and measured"
+
 T = TypeVar("T")
 
-EXAMPLE = "cachewright demo --requests 3000 --out out"
+EXAMPLE = "cachewright demo --requests 1000 --out out"
 
 
 def demo(
     out: Annotated[
         Path, typer.Option("--out", help="Directory for everything that is written.", metavar="DIR")
     ] = Path("out"),
-    requests: Annotated[int, typer.Option("--requests", help="Requests of each run.", min=200)] = 3000,
-    users: Annotated[int, typer.Option("--users", help="Virtual users at the same time.", min=1)] = 24,
+    requests: Annotated[int, typer.Option("--requests", help="Requests of each run.", min=200)] = 1000,
+    users: Annotated[int, typer.Option("--users", help="Virtual users at the same time.", min=1)] = 12,
+    concurrency: Annotated[
+        int, typer.Option("--concurrency", help="Most requests that are out at once.", min=1)
+    ] = 4,
     workers: Annotated[int, typer.Option("--workers", help="Worker processes before and after.", min=1)] = 2,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the load.")] = 7,
     example: Annotated[
@@ -37,6 +42,7 @@ def demo(
     from cachewright.cli.demo_figures import figures, shortcomings
     from cachewright.cli.output import say, show, to_json, write_json, write_text
     from cachewright.cli.tables import database, measured
+    from cachewright.report import report
 
     out = out.absolute()
     out.mkdir(parents=True, exist_ok=True)
@@ -48,13 +54,14 @@ def demo(
             requests=requests,
             users=users,
             workers=workers,
+            concurrency=concurrency,
             seed=seed,
         )
-        for name, step in demo_run.steps(plan):
-            shown_step(name, step, str)
+        demo_run.prepare(plan, shown_step)
         job = demo_run.compare(plan, shown_step)
     document = figures(job)
     write_text(out / "figures.json", to_json(document))
+    write_text(out / "report.html", report(document, demo_run.written(plan, "design.json"), title=TITLE))
     if as_json:
         write_json(document)
     else:

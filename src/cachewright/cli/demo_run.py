@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +22,16 @@ from cachewright.spec.target import compile_plan
 
 APP = "app.main:app"
 CACHEWRIGHT = (sys.executable, "-m", "cachewright")
+#: Of the users and tasks that the example would have.
+SCALE = 0.5
+#: verify asks the application up to three times for each read: it gets a share of the requests.
+VERIFIED_SHARE = 0.5
 QUIET = ("--", "--no-access-log", "--log-level", "warning")
-IDENTITY = ("--identity", "user=claim:sub")
+IDENTITY = ("--identity", "user=claim:sub", "--identity", "tenant=claim:tid")
+
+
+#: Runs a step of this name, shows it, and returns what came of it; the last argument puts that in words.
+Step = Callable[[str, Callable[[], Any], Callable[[Any], str]], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +44,7 @@ class Plan:
     requests: int
     users: int
     workers: int
+    concurrency: int
     seed: int
 
     @property
@@ -47,18 +58,23 @@ class Plan:
         return self.out / "caching.yaml"
 
 
-def steps(plan: Plan) -> Iterator[tuple[str, Callable[[], str]]]:
-    """The steps before the comparison: what each is called, and what does it and says what came of it."""
-    yield "seed the database", lambda: seed(plan)
-    yield "record", lambda: record(plan)
-    yield "design", lambda: design(plan)
-    yield "check", lambda: check(plan)
-    yield "simulate", lambda: simulate(plan)
+def prepare(plan: Plan, step: Step) -> None:
+    """Everything before the comparison; `check` and `simulate` run side by side."""
+    step("seed the database", lambda: seed(plan), str)
+    step("record", lambda: record(plan), str)
+    step("design", lambda: design(plan), str)
+    with ThreadPoolExecutor(2) as pool:
+        checked, simulated = pool.submit(check, plan), pool.submit(simulate, plan)
+        step("check", checked.result, str)
+        step("simulate", simulated.result, str)
 
 
 def seed(plan: Plan) -> str:
     """Fill the database that every run starts from a copy of."""
-    done = run_command((sys.executable, "seed.py", "--url", _url(plan.work / "seeded.db")), cwd=plan.example)
+    done = run_command(
+        (sys.executable, "seed.py", "--url", _url(plan.work / "seeded.db"), "--scale", str(SCALE)),
+        cwd=plan.example,
+    )
     return done.stderr.strip().partition(" in sqlite")[0]
 
 
@@ -84,12 +100,13 @@ def record(plan: Plan) -> str:
 def design(plan: Plan) -> str:
     """Design a specification from the recording."""
     outputs = ("-o", str(plan.spec), "--rationale", str(plan.out / "rationale.md"))
-    report = ("--report", str(plan.out / "report.html"))
-    run_command(
-        (*CACHEWRIGHT, "design", str(plan.trace), *outputs, *report, "--namespace", "todo"), cwd=plan.example
+    done = run_command(
+        (*CACHEWRIGHT, "design", str(plan.trace), *outputs, "--namespace", "todo", "--json"), cwd=plan.example
     )
-    cached = len(compile_plan(load_spec(plan.spec)).targets)
-    return f"{cached} routes to cache"
+    (plan.out / "design.json").write_text(done.stdout, encoding="utf-8")
+    document = json.loads(done.stdout)
+    cached = len(document["caching_specification"]["cache_targets"])
+    return f"{cached} routes to cache, {len(document['not_cached'])} refused"
 
 
 def check(plan: Plan) -> str:
@@ -101,8 +118,8 @@ def check(plan: Plan) -> str:
         environment=_database(plan, "check"),
     )
     (plan.out / "check.json").write_text(done.stdout, encoding="utf-8")
-    findings = json.loads(done.stdout)["findings"]
-    return f"{len(findings)} findings" if findings else "no findings"
+    counts = Counter(finding["severity"] for finding in json.loads(done.stdout)["findings"])
+    return f"{counts['error']} errors, {counts['warning']} warnings"
 
 
 def simulate(plan: Plan) -> str:
@@ -142,23 +159,22 @@ def verify(plan: Plan) -> Mapping[str, Any]:
         command = (*CACHEWRIGHT, "verify", APP, *target, *QUIET)
         environment = _database(plan, "verify")
         with running(command, cwd=plan.example, environment=environment, allowed=(0, 1)) as server:
-            put_load(plan, server, "verify")
-    found: Mapping[str, Any] = json.loads(verdict.read_text())
+            put_load(plan, server, "verify", share=VERIFIED_SHARE)
+    return written(plan, verdict.name)
+
+
+def written(plan: Plan, name: str) -> Mapping[str, Any]:
+    """A document that a step wrote into `out`."""
+    found: Mapping[str, Any] = json.loads((plan.out / name).read_text(encoding="utf-8"))
     return found
 
 
-def forecast_of(plan: Plan) -> Mapping[str, Any]:
-    """What `simulate` wrote."""
-    found: Mapping[str, Any] = json.loads((plan.out / "forecast.json").read_text())
-    return found
-
-
-def compare(plan: Plan, step: Callable[[str, Callable[[], Any], Callable[[Any], str]], Any]) -> Job:
-    """Serve without and with the cache, then verify; `step` runs and shows each."""
+def compare(plan: Plan, step: Step) -> Job:
+    """Serve without and with the cache, then verify."""
     load_before, served_before = step("serve, cache off", lambda: serve(plan, "before", "off"), _served)
     load_after, served_after = step("serve, cache live", lambda: serve(plan, "after", "live"), _served)
     verdict = step("verify", lambda: verify(plan), _verified)
-    return Job(forecast_of(plan), verdict, load_before, load_after, served_before, served_after)
+    return Job(written(plan, "forecast.json"), verdict, load_before, load_after, served_before, served_after)
 
 
 def _served(result: tuple[Load, Served]) -> str:
@@ -170,11 +186,13 @@ def _verified(verdict: Mapping[str, Any]) -> str:
     return f"{verdict['responses']:,} answers compared, {verdict['differences']} differences"
 
 
-def put_load(plan: Plan, server: Server, name: str) -> Load:
-    """Send the load to a server; unexpected answers are counted, not raised."""
+def put_load(plan: Plan, server: Server, name: str, *, share: float = 1.0) -> Load:
+    """Send the load (or a share of it) to a server; unexpected answers are counted, not raised."""
+    requests = round(plan.requests * share)
     results = plan.out / f"load-{name}.json"
-    amount = ("--requests", str(plan.requests), "--users", str(plan.users), "--seed", str(plan.seed))
-    command = (sys.executable, "load.py", "--base-url", server.url, *amount, "--out", str(results))
+    amount = ("--requests", str(requests), "--users", str(plan.users), "--seed", str(plan.seed))
+    gate = ("--concurrency", str(plan.concurrency), "--scale", str(SCALE))
+    command = (sys.executable, "load.py", "--base-url", server.url, *amount, *gate, "--out", str(results))
     run_command(command, cwd=plan.example, allowed=(0, 1))
     return load_of(json.loads(results.read_text()))
 

@@ -65,9 +65,10 @@ def design(
     if rationale is not None:
         write_text(rationale, reasons(found))
     if report is not None:
-        from cachewright.report.page import page
+        from cachewright.report import report as page
 
-        write_text(report, page(found, scored_by(seen)(found.spec)))
+        forecast = scored_by(seen)(found.spec).to_json()
+        write_text(report, page(forecast, found.to_json(), title=f"Cache design: {found.spec.namespace}"))
     if as_json:
         write_json({"caching_specification": found.spec.model_dump(mode="json"), **found.to_json()})
     elif output is None:

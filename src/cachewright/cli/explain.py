@@ -139,10 +139,8 @@ def _as_seen(found: Design | None, subject: str) -> dict[str, Any]:
     decisions = [d for d in found.to_json()["decisions"] if d["subject"] == subject]
     refused = [n for n in found.to_json()["not_cached"] if n["endpoint"] == subject]
     findings = [f for f in found.to_json()["findings"] if f["subject"] == subject]
-    for name, items in (("decisions", decisions), ("not_cached", refused), ("findings", findings)):
-        if items:
-            seen[name] = items
-    return seen
+    groups = {"decisions": decisions, "not_cached": refused, "findings": findings}
+    return seen | {name: items for name, items in groups.items() if items}
 
 
 def lines(document: Mapping[str, Any]) -> Iterator[str]:

@@ -34,7 +34,7 @@ def why_unreachable(url: str) -> str | None:
 
 
 def warn_if_unreachable(url: str | None) -> None:
-    """Say on stderr that the Redis at `url`, if one is given, does not answer; serving starts all the same."""
+    """Say on stderr that the Redis at `url`, if there is one, does not answer; serving starts anyway."""
     if url and (reason := why_unreachable(url)):
         from cachewright.cli.output import say
 

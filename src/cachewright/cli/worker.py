@@ -1,4 +1,4 @@
-"""One of several worker processes: `python -m cachewright.cli.worker SOCKET READY LIFELINE OPTIONS`."""
+"""One of several worker processes: `python -m cachewright.cli.worker SOCKET NEWS LIFELINE OPTIONS`."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ import socket
 import sys
 import threading
 
-from cachewright.cli.main import fail
+from cachewright.cli.main import exit_code
 from cachewright.errors import CachewrightError
 
 
-def work(listening: int, ready: int, lifeline: int, options: str) -> None:
+def work(listening: int, news: int, lifeline: int, options: str) -> None:
     """Serve the application that the environment names on an inherited socket until told to end."""
     from cachewright.cli.serving import Listening, serve_here
+    from cachewright.cli.workers import READY
     from cachewright.integrations.served import build_app
 
     threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
-    bound = socket.socket(fileno=listening)
-    serve_here(build_app(), Listening(bound, ""), json.loads(options), on_ready=lambda: _tell(ready))
+    bound = Listening(socket.socket(fileno=listening), "")
+    serve_here(build_app(), bound, json.loads(options), on_ready=lambda: _tell(news, READY))
 
 
-def _tell(ready: int) -> None:
-    os.write(ready, b"1")
+def _tell(news: int, what: bytes) -> None:
+    os.write(news, what)
 
 
 def _end_with_parent(lifeline: int) -> None:
@@ -37,4 +38,5 @@ if __name__ == "__main__":
     try:
         work(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
     except CachewrightError as error:
-        fail(error)
+        _tell(int(sys.argv[2]), json.dumps({"message": error.message, "hint": error.hint}).encode())
+        sys.exit(exit_code(error))

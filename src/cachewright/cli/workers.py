@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -16,6 +17,8 @@ from cachewright.cli.output import say
 from cachewright.cli.serving import Listening, announce, stop_signals
 from cachewright.errors import ApplicationError
 
+READY = b"ready"
+MOST_NEWS = 10_000
 POLL_SECONDS = 0.05
 BACKOFF_SECONDS = 1.0
 STOP_SECONDS = 15.0
@@ -23,24 +26,36 @@ STOP_SECONDS = 15.0
 
 @dataclass(slots=True)
 class Worker:
-    """A child process; it writes a byte to `ready` once it serves, and ends when `lifeline` is closed."""
+    """A child process that tells through `news` that it serves, or why not, and ends when `lifeline` closes."""
 
     process: subprocess.Popen[bytes]
-    ready: int
+    news: int
     lifeline: int
-    is_ready: bool = False
+    heard: bytes = b""
 
-    def look(self) -> None:
-        """Notice that it became ready."""
-        if not self.is_ready:
-            try:
-                self.is_ready = bool(os.read(self.ready, 1))
-            except BlockingIOError:
-                return
+    @property
+    def is_ready(self) -> bool:
+        """Whether it serves."""
+        return self.heard == READY
+
+    def listen(self) -> None:
+        """Hear what it has told."""
+        with contextlib.suppress(BlockingIOError):
+            self.heard += os.read(self.news, MOST_NEWS)
+
+    def failure(self) -> ApplicationError:
+        """Why it ended before it was ready."""
+        if self.heard:
+            told = json.loads(self.heard)
+            return ApplicationError(told["message"], hint=told["hint"])
+        return ApplicationError(
+            f"a worker process ended with code {self.process.returncode} before it was ready",
+            hint="What it said stands above. Does the application start with --workers 1?",
+        )
 
     def close(self) -> None:
         """Let go of the pipes."""
-        os.close(self.ready)
+        os.close(self.news)
         os.close(self.lifeline)
 
 
@@ -49,19 +64,16 @@ def serve_workers(
 ) -> None:
     """Serve with `number` processes until SIGINT or SIGTERM, then return once they have ended.
 
-    The first starts alone, so that an application that cannot start says so once. Raises `ApplicationError`
-    when a worker ends before it was ever ready; one that dies later is replaced.
+    Raises `ApplicationError` when a worker ends before it was ever ready; one that dies later is replaced.
     """
     listening.socket.listen(int(options.get("backlog", 2048)))
     crew = _Crew(listening, environment, options)
     with stop_signals() as stop:
         try:
-            crew.hire(1)
+            crew.hire(number)
             if crew.wait_until_ready(stop):
-                crew.hire(number - 1)
-                if crew.wait_until_ready(stop):
-                    announce(listening.url)
-                    crew.keep(stop)
+                announce(listening.url)
+                crew.keep(stop)
         finally:
             crew.dismiss()
 
@@ -82,12 +94,10 @@ class _Crew:
         """Whether all are ready; False when asked to stop first."""
         while not stop.wait(POLL_SECONDS):
             for worker in self._workers:
-                worker.look()
-                if not worker.is_ready and worker.process.poll() is not None:
-                    raise ApplicationError(
-                        f"a worker process ended with code {worker.process.returncode} before it was ready",
-                        hint="What it said stands above. Does the application start with --workers 1?",
-                    )
+                ended = worker.process.poll() is not None
+                worker.listen()
+                if ended and not worker.is_ready:
+                    raise worker.failure()
             if all(worker.is_ready for worker in self._workers):
                 return True
         return False
@@ -96,7 +106,7 @@ class _Crew:
         """Replace workers that die, until asked to stop."""
         while not stop.wait(POLL_SECONDS):
             for position, worker in enumerate(self._workers):
-                worker.look()
+                worker.listen()
                 if worker.process.poll() is not None:
                     self._replace(position, worker, stop)
 
@@ -126,15 +136,15 @@ class _Crew:
         self._workers.clear()
 
     def _start(self) -> Worker:
-        ready, says_ready = os.pipe()
+        news, tells = os.pipe()
         holds, lifeline = os.pipe()
-        os.set_blocking(ready, False)
-        files = (self._socket.fileno(), says_ready, holds)
+        os.set_blocking(news, False)
+        files = (self._socket.fileno(), tells, holds)
         process = subprocess.Popen(  # noqa: S603 - this interpreter, this package
             [sys.executable, "-m", "cachewright.cli.worker", *map(str, files), self._options],
             env=self._environment,
             pass_fds=files,
         )
-        os.close(says_ready)
+        os.close(tells)
         os.close(holds)
-        return Worker(process, ready, lifeline)
+        return Worker(process, news, lifeline)

@@ -19,8 +19,8 @@ from cachewright.simulator.outcome import RouteOutcome
 from cachewright.spec.semantics import Scope
 
 LEAST_CHANGES = 10
-#: Where fewer changes were seen, so many times must nothing have been written and nothing have changed.
-LEAST_QUIET = 50
+#: Where fewer changes were seen, so many times the same answer must have come back.
+LEAST_REPEATED = 30
 LEAST_HIT_RATE = 0.1
 #: What a hit costs in milliseconds; a route that is faster gains nothing.
 HIT_MS = 0.4
@@ -31,9 +31,10 @@ _COOKIES = 0.05
 
 _WORD = re.compile(r"[a-z0-9]+")
 _SENSITIVE = frozenset(
-    {"login", "logout", "signin", "signout", "signup", "register", "auth", "oauth", "oauth2", "oidc", "sso", "saml",
-     "token", "tokens", "password", "passwords", "passwd", "otp", "totp", "mfa", "2fa", "secret", "secrets",
-     "credential", "credentials", "apikey", "apikeys", "csrf", "authorize", "callback", "refresh"}
+    {"login", "logout", "signin", "signout", "signup", "register", "auth", "oauth", "oauth2", "oidc",
+     "sso", "saml", "token", "tokens", "password", "passwords", "passwd", "otp", "totp", "mfa", "2fa",
+     "secret", "secrets", "credential", "credentials", "apikey", "apikeys", "csrf", "authorize",
+     "callback", "refresh"}
 )  # fmt: skip
 
 Early = Callable[[Standing, Identity], NotCached | None]
@@ -74,16 +75,20 @@ def by_replay(profile: Profile, outcome: RouteOutcome) -> NotCached | None:
     written = (changes.explained + changes.needless) / changes.pairs if changes.pairs else 0.0
     figures = {"hits": outcome.hits, "lookups": outcome.lookups, "keys": profile.standing.load.keys}
     if written >= _USUAL:
-        text = f"It is written between {written:.0%} of two reads of a key: a replay hits {rate:.0%} of the time."
+        text = (
+            f"Between {written:.0%} of two reads of a key it is written: a replay hits {rate:.0%} of lookups."
+        )
         return _no(subject, "write_heavy", text, **figures)
-    kept_out = max(outcome.refused, key=lambda reason: outcome.refused[reason], default=None)
-    why = (
-        f"; most loads were not kept ({kept_out})"
-        if kept_out and outcome.refused[kept_out] > outcome.hits
-        else ""
-    )
-    text = f"A replay hits {rate:.0%} of {outcome.lookups} lookups{why}: answers are hardly ever asked for twice."
+    text = f"A replay hits {rate:.0%} of {outcome.lookups} lookups{_kept_out(outcome)}."
     return _no(subject, "no_reuse", text, **figures)
+
+
+def _kept_out(outcome: RouteOutcome) -> str:
+    """Why most loads were not kept, where that is what leaves nothing to hit."""
+    reason = max(outcome.refused, key=lambda name: outcome.refused[name], default=None)
+    if reason is None or 2 * outcome.refused[reason] < outcome.lookups:
+        return ": answers are hardly ever asked for twice"
+    return f": {outcome.refused[reason]} loads could not be kept ({reason})"
 
 
 def _no(subject: str, code: str, text: str, **figures: float | str) -> NotCached:
@@ -131,7 +136,10 @@ def _errors(standing: Standing, _: Identity) -> NotCached | None:
 
 
 def _usually(share: str, code: str, sentence: str) -> Early:
-    """A check that refuses where this share of the workload is the rule; `sentence` follows the percentage."""
+    """A check that refuses where this share of the workload is the rule.
+
+    `sentence` follows the percentage.
+    """
 
     def check(standing: Standing, _: Identity) -> NotCached | None:
         value = float(getattr(standing.load, share))
@@ -206,13 +214,14 @@ def _few_changes(profile: Profile) -> NotCached | None:
     if profile.scope in (Scope.USER, Scope.TENANT) and profile.principals < LEAST_PRINCIPALS:
         text = f"Only {profile.principals} principals were seen; {LEAST_PRINCIPALS} tell users from tokens."
         return _no(profile.route.subject, "insufficient_evidence", text, principals=profile.principals)
-    if changes.changed >= LEAST_CHANGES or changes.quiet >= LEAST_QUIET:
+    repeated = changes.quiet + changes.needless
+    if changes.changed >= LEAST_CHANGES or repeated >= LEAST_REPEATED:
         return None
     text = (
-        f"Only {changes.changed} changes and {changes.quiet} quiet repetitions of an answer were seen; "
-        f"{LEAST_CHANGES} changes or {LEAST_QUIET} repetitions are needed."
+        f"Only {changes.changed} changes and {repeated} repetitions of an answer were seen; "
+        f"{LEAST_CHANGES} changes or {LEAST_REPEATED} repetitions are needed."
     )
-    figures = {"changes": changes.changed, "quiet": changes.quiet}
+    figures = {"changes": changes.changed, "repeated": repeated}
     return _no(profile.route.subject, "insufficient_evidence", text, **figures)
 
 

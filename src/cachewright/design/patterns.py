@@ -33,7 +33,10 @@ def unwritable(fields: Sequence[str]) -> tuple[str, ...]:
 
 
 def key_patterns(profiles: Sequence[Profile], *, tenant: bool) -> dict[str, str]:
-    """The key pattern of each profile, by subject; with `tenant` all but public ones start with the tenant."""
+    """The key pattern of each profile, by subject.
+
+    With `tenant` all but public ones start with the tenant.
+    """
     found = {profile.route.subject: _pattern(profile, tenant=tenant, named=False) for profile in profiles}
     for first, second in combinations(profiles, 2):
         if _meet(found[first.route.subject], found[second.route.subject]):
@@ -57,7 +60,10 @@ def field_name(name: str, template: str) -> str:
 
 
 def tag_text(template: TagTemplate, route_template: str, user: str | None, tenant: str | None) -> str:
-    """A tag template as the specification writes it; `user` and `tenant` are the fields that have short names."""
+    """A tag template as the specification writes it.
+
+    `user` and `tenant` are the fields that have short names.
+    """
 
     def short(source: Source) -> Source:
         if source.name is None:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from cachewright.analysis.analyses import findings
 from cachewright.analysis.findings import Finding
-from cachewright.analysis.study import Profile, Study, findings, profiles, study
+from cachewright.analysis.study import Profile, Study, profiles, study
 from cachewright.design import remarks, sections
 from cachewright.design.candidates import by_changes, by_itself, by_replay, unsafe_method
 from cachewright.design.patterns import key_patterns, tag_text
@@ -37,7 +38,10 @@ _COMMON_MODULES = frozenset({"main", "app", "api", "src", "server", "asgi", "wsg
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Plan:
-    """A choice under way: the profiles that are still in, the lives of their entries, the reasons of the others."""
+    """A choice under way.
+
+    The profiles that are still in, the lives of their entries, the reasons of the others.
+    """
 
     found: Study
     namespace: str
@@ -108,7 +112,10 @@ def _settle(found: Study, namespace: str, now: datetime, score: Score) -> _Plan:
 
 
 def _lived(plan: _Plan, score: Score) -> _Plan:
-    """`plan` with the life of each target's entries: the default, longer while that gains and nothing is wrong."""
+    """`plan` with the life of each target's entries.
+
+    The default, longer while that gains and nothing is wrong.
+    """
     subjects = [profile.route.subject for profile in plan.chosen]
     lives = dict.fromkeys(subjects, DEFAULT_TTL)
     best = _scored(plan, lives, score)

@@ -14,7 +14,7 @@ from cachewright.spec.semantics import Scope
 
 _FRAMEWORKS = ("fastapi.", "starlette.")
 _FEW_REQUESTS = 400
-#: The bands of the request for data that changes often, now and then, rarely (#73-#76), in seconds between changes.
+#: The request's bands for data that changes often, now and then, rarely (#73-#76): seconds between changes.
 _BANDS = ((60.0, "30-60 s"), (900.0, "5-15 min"))
 
 
@@ -71,17 +71,18 @@ def life_reason(profile: Profile, seconds: int) -> str:
 def _assumptions(found: Study, chosen: Sequence[Profile]) -> Iterator[str]:
     if not chosen:
         return
-    yield "All programs that write to the database run with the cache installed, or TTL bounds what they change."
+    yield "All programs that write to the database run with the cache, or TTL bounds what they change."
     yield "Traffic keeps the mix of the recording; shares and hit rates are of the recorded requests."
     for profile in chosen:
         changes, subject = profile.changes, profile.route.subject
         if changes.changed < LEAST_CHANGES:
             yield (
-                f"{subject}: only {changes.changed} changes were seen; that nothing else changes its answers rests on "
-                f"{changes.quiet} quiet repetitions over {changes.quiet_seconds:.0f} s."
+                f"{subject}: only {changes.changed} changes were seen; that nothing else changes its answers "
+                f"rests on {changes.quiet + changes.needless} unchanged repetitions."
             )
         if profile.standing.load.without_sql:
-            yield f"{subject}: answers made without SQL ({profile.standing.load.without_sql:.0%}) depend on the key only."
+            share = profile.standing.load.without_sql
+            yield f"{subject}: answers made without SQL ({share:.0%}) depend on the key only."
         if any(item.code == "few_users" for item in profile.standing.scope.observations):
             yield f"{subject}: too few users were seen to share answers between the credentials of one user."
     users = credentials_of_users(
@@ -94,7 +95,10 @@ def _assumptions(found: Study, chosen: Sequence[Profile]) -> Iterator[str]:
         found.identity,
     )
     if users and all(len(credentials) == 1 for credentials in users.values()):
-        yield "No user showed two credentials: that two tokens of one user with equal claims get equal answers is assumed."
+        yield (
+            "No user showed two credentials: that two tokens of one user with equal claims get equal answers "
+            "is assumed."
+        )
 
 
 def _clarifications(found: Study) -> Iterator[str]:
@@ -104,8 +108,8 @@ def _clarifications(found: Study) -> Iterator[str]:
     if identity.declared and identity.user is None:
         source = found.record.trace.declared_identity.get("user", "")
         yield (
-            f"The declared user ({source}) is not shown by requests; a claim or header would let the credentials of one "
-            "user share entries: --identity user=claim:sub."
+            f"The declared user ({source}) is not shown by requests; a claim or header would let the "
+            "credentials of one user share entries: --identity user=claim:sub."
         )
     for standing in found.standings:
         if standing.load.wrote:
@@ -123,8 +127,8 @@ def _writes_on_read(found: Study, subject: str) -> Iterator[str]:
     if images and all(image.action == "update" for image in images) and len(touched) <= 2:
         columns = ", ".join(f"{table}.{column}" for table, column in sorted(touched))
         yield (
-            f"Reading requests write only {columns} ({subject} and maybe others). If no answer shows it, declare "
-            f"consistency.ignore_writes: [{columns}]."
+            f"Reading requests write only {columns} ({subject} and maybe others). If no answer "
+            f"shows it, declare consistency.ignore_writes: [{columns}]."
         )
 
 
@@ -133,9 +137,9 @@ def _warnings(trace: Trace) -> Iterator[str]:
         yield f"{trace.dropped} events were dropped while recording: what they would have shown is missing."
     if 0 < len(trace.requests) < _FEW_REQUESTS:
         yield (
-            f"Only {len(trace.requests)} requests were recorded; designs from fewer than {_FEW_REQUESTS} were wrong in "
-            "measurements. Record longer before you rely on this."
+            f"Only {len(trace.requests)} requests were recorded; designs from fewer than {_FEW_REQUESTS} "
+            "were wrong in measurements. Record longer before you rely on this."
         )
     unowned = sum(statement.request is None for statement in trace.statements)
     if unowned:
-        yield f"{unowned} statements ran outside of any request (threads, jobs): their reads belong to no answer."
+        yield f"{unowned} statements ran outside of any request (threads, jobs)."

@@ -1,4 +1,6 @@
-"""The sections of a specification that follow from its targets: keys, invalidation, alerts, tenancy, interceptors.
+"""The sections of a specification that follow from its targets.
+
+Keys, invalidation, alerts, tenancy, interceptors.
 
 They describe what the targets' tags already do, in the words of the request's schema.
 """
@@ -43,7 +45,7 @@ def cache_keys(targets: Sequence[CacheTarget]) -> CacheKeys:
 
 
 def invalidation(targets: Iterable[CacheTarget], schema: SchemaSeen) -> Invalidation:
-    """What a write to each table that some target depends on invalidates, with the database's own cascades."""
+    """What a write to each table of a target invalidates, with the database's own cascades."""
     tags: dict[str, set[str]] = defaultdict(set)
     for target in targets:
         for tag in target.depends_on:
@@ -111,7 +113,7 @@ def implementation(targets: Sequence[CacheTarget]) -> Implementation:
 
 
 def _cascades(table: str, tags: Mapping[str, set[str]], schema: SchemaSeen) -> tuple[str, ...]:
-    """The tags that a deletion from `table` changes through ON DELETE actions, as far as targets hold them."""
+    """The tags that a deletion from `table` changes through ON DELETE, as far as targets hold them."""
     reached: set[str] = set()
     waiting = [table]
     while waiting:

@@ -10,6 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from cachewright.evidence.trace import ImageSeen, StatementSeen, Trace, Value
 from cachewright.spec.tags import NAMESPACE_TAG, NULL, ColumnSets, canonical, write_tags
@@ -21,6 +22,7 @@ EVERYTHING = NAMESPACE_TAG
 #: The table of a read that nobody understands; no tag covers it.
 UNKNOWN_TABLE = "*"
 
+_REMEMBERED_TEXTS = 10_000
 #: How the trace writes the text of a literal.
 _HASHED = re.compile(r"h[0-9a-f]{16}\Z")
 
@@ -59,12 +61,20 @@ class WriteSeen:
 
 def facts_of(trace: Trace) -> dict[int, StatementFacts]:
     """What each distinct SQL text of the trace says, by the id of the text."""
+    tables = tuple(sorted((table, tuple(columns)) for table, columns in trace.schema.tables.items()))
+    return {
+        text.id: _parsed(text.sql, text.dialect, text.paramstyle, tables) for text in trace.texts.values()
+    }
+
+
+@lru_cache(maxsize=_REMEMBERED_TEXTS)
+def _parsed(
+    sql: str, dialect: str, paramstyle: str, tables: tuple[tuple[str, tuple[str, ...]], ...]
+) -> StatementFacts:
+    """Parse one text; remembered, for a trace is replayed many times (1 ms for each text)."""
     from cachewright.sql.parse import parse
 
-    return {
-        text.id: parse(text.sql, dialect=text.dialect, paramstyle=text.paramstyle, schema=trace.schema.tables)
-        for text in trace.texts.values()
-    }
+    return parse(sql, dialect=dialect, paramstyle=paramstyle, schema=dict(tables))
 
 
 def reads_of(trace: Trace) -> dict[int, tuple[ReadSeen, ...]]:

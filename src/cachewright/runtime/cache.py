@@ -6,9 +6,9 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cachewright.errors import SurroundingsError
 from cachewright.runtime.bus import Bus
@@ -23,6 +23,7 @@ from cachewright.runtime.portal import Portal
 from cachewright.runtime.settings import Clock, Settings, boottime
 from cachewright.runtime.stats import Stats
 from cachewright.runtime.stores.memory import MemoryStore
+from cachewright.runtime.tasks import Tasks
 from cachewright.runtime.tokens import LocalTokens, Mint, fresh_token
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class Cache:
         self._invalidations = Invalidations(self._core, None, self._journal, self._recent)
         self.portal = Portal(self._core, self._connect, self._journal, self._recent)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._adopted = False
 
     @property
@@ -127,9 +128,9 @@ class Cache:
         )
         self._core.heard = bus.alive
         self._invalidations = Invalidations(self._core, store, self._journal, self._recent)
-        self._tasks = set()
-        self._spawn(bus.run())
-        self._spawn(self._replay())
+        self._tasks = Tasks()
+        self._tasks.spawn(bus.run())
+        self._tasks.spawn(self._replay())
         self._core.store = store
 
     async def aclose(self) -> None:
@@ -138,9 +139,10 @@ class Cache:
         store, self._core.store = self._core.store, None
         self._core.heard = lambda _now: False
         if self._loop is asyncio.get_running_loop() and store is not None:
-            await self._invalidations.finish(_FINISH_SECONDS)
-            await end(self._tasks)
+            await self._invalidations.tasks.finish(_FINISH_SECONDS)
+            await self._tasks.end(_FINISH_SECONDS)
             await store.aclose()
+            await self._invalidations.tasks.finish(_FINISH_SECONDS)  # what could not be sent is kept now
         self._invalidations = Invalidations(self._core, None, self._journal, self._recent)
         self._loop = None
 
@@ -217,17 +219,11 @@ class Cache:
             mint=core.mint,
         )
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        assert self._loop is not None
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
     def _gap(self, first: bool) -> None:  # noqa: FBT001 - a callback with one fact to tell
         self.tokens.forget()
         if not first:
             self.stats.reconnected()
-            self._spawn(self._invalidations.repeat())
+            self._tasks.spawn(self._invalidations.repeat())
 
     async def _replay(self) -> None:
         while True:

@@ -12,6 +12,7 @@ from cachewright.runtime.core import Core, log
 from cachewright.runtime.journal import Journal
 from cachewright.runtime.settings import Clock
 from cachewright.runtime.stores.base import Store
+from cachewright.runtime.tasks import Tasks
 from cachewright.spec.tags import NAMESPACE_TAG
 
 _RETRIES = 3
@@ -55,7 +56,7 @@ class Invalidations:
         self._store = store
         self._journal = journal
         self._recent = recent
-        self._tasks: set[asyncio.Task[int | None]] = set()
+        self.tasks = Tasks()
 
     async def invalidate(
         self, tags: Collection[str], *, retries: int = _RETRIES, raise_pending: bool = False
@@ -68,12 +69,8 @@ class Invalidations:
         if not self._core.shared:
             self._core.stats.invalidated(len(wanted))
             return known
-        task = asyncio.get_running_loop().create_task(self._deliver(wanted, retries))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        changed = await asyncio.shield(
-            task
-        )  # the row is committed: a cancelled request changes nothing about that
+        # Shielded: the row is committed, whatever becomes of the request that wrote it.
+        changed = await asyncio.shield(self.tasks.spawn(self._deliver(wanted, retries)))
         if changed is not None:
             return changed
         if raise_pending:
@@ -137,8 +134,3 @@ class Invalidations:
         self._journal.delivered(pending)
         log.info("%d kept invalidations were delivered", len(pending))
         return True
-
-    async def finish(self, patience: float) -> None:
-        """Wait for deliveries under way, `patience` seconds at most."""
-        if self._tasks:
-            await asyncio.wait(tuple(self._tasks), timeout=patience)

@@ -91,8 +91,9 @@ class _Running:
 
     async def _serve(self) -> None:
         await self.ended.wait()
-        await self.work.finish(_CLOSE_SECONDS / 2)
+        await self.work.tasks.finish(_CLOSE_SECONDS / 2)
         await self._store.aclose()
+        await self.work.tasks.finish(_CLOSE_SECONDS / 2)
 
 
 def _on_loop() -> bool:

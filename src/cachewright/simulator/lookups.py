@@ -111,6 +111,7 @@ class _Binder:
         self._trace = trace
         self._plan = plan
         self._targets = {place: in_hashes(target) for place, target in plan.targets.items()}
+        self._bare = {t.name: replace(t, depends_on=()) for t in self._targets.values()}
         self._routes = {route.id: route for route in trace.routes}
         self._sets = column_sets(tag for target in self._targets.values() for tag in target.depends_on)
         self._reads = reads_of(trace)
@@ -154,7 +155,7 @@ class _Binder:
             return Reason.UNBOUND_KEY
         exact = self._values(request, "exact")
         try:
-            bound = replace(target, depends_on=()).bind(exact)
+            bound = self._bare[target.name].bind(exact)
         except UnboundFieldError:
             return Reason.UNBOUND_KEY
         shared = target.scope in _SHARED_BY_ACCEPTANCE

@@ -1,7 +1,8 @@
 """A recording replayed against a plan, in the order in which things happened: the plain reference.
 
 It drives the same `decide` and `may_fill` as the runtime, over one store, with whole numbers for tokens. All
-time comes from the trace.
+time comes from the trace. What a request wrote is replayed even where its answer would have been a hit: later
+answers of the recording rest on it.
 
 When a load would have been filled lies between two moments: recorded durations hold queueing that a cache
 removes. So three replays run: filled when the application returned, filled after the tenth percentile of the

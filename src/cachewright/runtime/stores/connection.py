@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.connection import AbstractConnection, parse_url
@@ -24,25 +24,30 @@ from cachewright.errors import StoreUnavailableError
 from cachewright.runtime.breaker import Breaker
 from cachewright.runtime.settings import Clock, Settings
 from cachewright.runtime.stats import Stats
+from cachewright.runtime.tasks import Tasks
 
 Command = tuple[str | bytes | int, ...]
 #: A reply as the server gave it, or the error it gave instead.
 Reply = bytes | int | list[Any] | ResponseError | None
-
-_Result = TypeVar("_Result")
 #: Exchanges for reading under way at once; callers that come meanwhile share the next one.
 _READS_AT_ONCE = 2
 _KEYS_A_READ = 2048
 _END_SECONDS = 1.0
+_CLOSED = "the store was closed"
 _LEFT_ALONE = "the store failed lately and is left alone for a moment"
 
 
 class Wire:
-    """A bounded pool of connections to one server, for one event loop."""
+    """A bounded pool of connections to one server, for one event loop.
+
+    Exchanges run in `tasks`, to their end: a request that is cancelled leaves no reply on a connection, and
+    a wave of cancellations is no wave of new connections.
+    """
 
     def __init__(self, url: str, settings: Settings, *, clock: Clock, stats: Stats) -> None:
         pinned: dict[str, Any] = {
-            "socket_timeout": None,  # bounded here: asyncio.wait_for can lose a cancellation before Python 3.12
+            # Bounded by `exchange`: asyncio.wait_for, used for it, can lose a cancellation before 3.12.
+            "socket_timeout": None,
             "socket_connect_timeout": settings.connect_timeout,
             "retry": Retry(NoBackoff(), 0),
             "retry_on_timeout": False,
@@ -58,7 +63,8 @@ class Wire:
         self._clock = clock
         self._stats = stats
         self.breaker = Breaker()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self.tasks = Tasks()
+        self._closed = False
 
     def connection(self) -> AbstractConnection:
         """A connection of its own, not of the pool and not yet open."""
@@ -70,6 +76,8 @@ class Wire:
 
         `insist` tries although the breaker is open. Raises `StoreUnavailableError`.
         """
+        if self._closed:
+            raise StoreUnavailableError(_CLOSED)
         if not self.breaker.enter(self._clock()) and not insist:
             raise StoreUnavailableError(_LEFT_ALONE)
         try:
@@ -90,22 +98,6 @@ class Wire:
         if not self.breaker.admits(self._clock()):
             raise StoreUnavailableError(_LEFT_ALONE)
 
-    def spawn(self, work: Coroutine[Any, Any, _Result]) -> asyncio.Task[_Result]:
-        """Run `work` as a task of this wire: it ends with it, not with its caller.
-
-        An exchange runs to its end when the request that wanted it is cancelled, so that no reply is left
-        on a connection and a wave of cancellations is no wave of new connections.
-        """
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._finished)
-        return task
-
-    def _finished(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # its caller may be gone
-
     async def _talk(self, commands: Sequence[Command]) -> list[Reply]:
         connection = await self._pool.get_connection()  # type: ignore[no-untyped-call] # redis-py
         try:
@@ -120,16 +112,9 @@ class Wire:
 
     async def aclose(self) -> None:
         """Cancel what is under way and close every connection."""
-        await end(self._tasks)
+        self._closed = True
+        await self.tasks.end(_END_SECONDS)
         await self._pool.disconnect()
-
-
-async def end(tasks: Collection[asyncio.Task[Any]]) -> None:
-    """Cancel `tasks` and wait until they have ended, in bounded time."""
-    for task in tuple(tasks):
-        task.cancel()
-    if tasks:
-        await asyncio.wait(tuple(tasks), timeout=_END_SECONDS)
 
 
 async def _reply(connection: AbstractConnection) -> Reply:
@@ -157,7 +142,7 @@ class SharedReads:
         self._waiting.append(_Waiting(keys, future))
         if len(self._waiting) == 1 and self._under_way < _READS_AT_ONCE:
             self._under_way += 1
-            self._wire.spawn(self._run())
+            self._wire.tasks.spawn(self._run())
         return await future
 
     async def _run(self) -> None:
@@ -172,7 +157,7 @@ class SharedReads:
 
     def abandon(self) -> None:
         """Answer everybody who still waits: the store was closed."""
-        _settle(self._waiting, StoreUnavailableError("the store was closed"))
+        _settle(self._waiting, StoreUnavailableError(_CLOSED))
         self._waiting.clear()
 
     def _take(self) -> list[_Waiting]:
@@ -190,7 +175,7 @@ class SharedReads:
         except StoreUnavailableError as error:
             _settle(batch, error)
         except BaseException:
-            _settle(batch, StoreUnavailableError("the store was closed"))
+            _settle(batch, StoreUnavailableError(_CLOSED))
             raise
         else:
             _settle(batch, _by_key(keys, reply))

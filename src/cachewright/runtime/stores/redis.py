@@ -142,7 +142,13 @@ class RedisStore:
     async def _send(self, commands: Sequence[Command], *, insist: bool = False) -> list[Reply]:
         if not commands:
             return []
-        return await asyncio.shield(self._wire.spawn(self._wire.exchange(commands, insist=insist)))
+        task = self._wire.tasks.spawn(self._wire.exchange(commands, insist=insist))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled():
+                raise StoreUnavailableError("the store was closed") from None
+            raise
 
     def subscription(self) -> Subscription:
         """A connection of its own that listens on the bus."""

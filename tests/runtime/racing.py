@@ -1,0 +1,85 @@
+"""Reader processes for the race: they load slowly from a shared 'database' and compare with what is due."""
+
+import asyncio
+import random
+from collections import Counter
+from dataclasses import dataclass
+from multiprocessing.shared_memory import SharedMemory
+
+from tests.runtime.driving import get, request, until
+
+from cachewright.runtime.cache import Cache
+from cachewright.runtime.settings import Settings, boottime
+
+KEYS = 8
+LEASE = 0.25
+#: Three numbers for each key: what the database holds, what every read that begins now must show at least, and
+#: the same for copies in the memory of a process, which may lag by their lease.
+DATABASE, DUE, DUE_IN_L1 = range(3)
+SIZE = KEYS * 3 * 8
+TASKS = 6
+
+
+class Board:
+    """The numbers, shared by all processes."""
+
+    def __init__(self, memory: SharedMemory) -> None:
+        self._memory = memory
+        self._cells = memory.buf[:SIZE].cast("q")
+
+    def read(self, key: int, what: int) -> int:
+        return self._cells[key * 3 + what]
+
+    def write(self, key: int, what: int, number: int) -> None:
+        self._cells[key * 3 + what] = number
+
+    def close(self) -> None:
+        self._cells.release()
+        self._memory.close()
+
+
+@dataclass(frozen=True)
+class Race:
+    """What every reader is told."""
+
+    url: str
+    namespace: str
+    board: str
+    reads: int
+    levels: tuple[str, ...]
+
+
+def reader(race: Race, seed: int, results) -> None:
+    board = Board(SharedMemory(race.board))
+    try:
+        results.put(asyncio.run(_read_all(race, board, random.Random(seed))))
+    finally:
+        board.close()
+
+
+async def _read_all(race: Race, board: Board, dice: random.Random) -> Counter[str]:
+    settings = Settings(read_timeout=5.0, connect_timeout=5.0, l1_lease=LEASE, workers=3)
+    cache = Cache(race.namespace, redis_url=race.url, settings=settings)
+    await cache.start()
+    await until(lambda: cache._core.heard(boottime()))
+    seen: Counter[str] = Counter()
+    due = DUE_IN_L1 if "l1" in race.levels else DUE
+
+    async def one() -> None:
+        for _ in range(race.reads // TASKS):
+            key = dice.randrange(KEYS)
+
+            async def load(key=key) -> bytes:
+                number = board.read(key, DATABASE)
+                await asyncio.sleep(dice.random() * 0.01)
+                return str(number).encode()
+
+            least = board.read(key, due)
+            got = await get(cache, request(f"k{key}", "ns", f"rows(id={key})", levels=race.levels), load)
+            seen[got.source] += 1
+            seen["stale"] += int(got.payload) < least
+            await asyncio.sleep(0)
+
+    await asyncio.gather(*(one() for _ in range(TASKS)))
+    await cache.aclose()
+    return seen

@@ -1,0 +1,63 @@
+"""Several processes, slow loads, a busy writer: after an invalidation returned, no read shows what was before."""
+
+import asyncio
+import multiprocessing
+from collections import Counter, deque
+from multiprocessing.shared_memory import SharedMemory
+
+import pytest
+from tests.runtime.driving import until
+from tests.runtime.racing import DATABASE, DUE, DUE_IN_L1, KEYS, LEASE, SIZE, Board, Race, reader
+
+from cachewright.runtime.settings import boottime
+
+PROCESSES = 3
+READS = 3600
+
+
+@pytest.mark.parametrize("levels", [("l2",), ("l1", "l2")], ids=["l2", "l1"])
+async def test_no_process_reads_what_was_loaded_before_an_invalidation_returned(
+    make_cache, valkey_url, namespace, levels
+):
+    writer = await make_cache(l1_lease=LEASE)
+    memory = SharedMemory(create=True, size=SIZE)
+    board = Board(memory)
+    context = multiprocessing.get_context("spawn")
+    results = context.Queue()
+    race = Race(valkey_url, namespace, memory.name, READS, levels)
+    readers = [context.Process(target=reader, args=(race, seed, results)) for seed in range(PROCESSES)]
+    try:
+        for process in readers:
+            process.start()
+        await write_while(readers, writer, board)
+        seen = sum((results.get(timeout=10) for _ in readers), Counter())
+    finally:
+        for process in readers:
+            process.kill()
+            process.join()
+        results.close()
+        board.close()
+        memory.unlink()
+    assert seen["stale"] == 0
+    assert sum(seen[source] for source in ("local", "l1", "l2", "shared", "load")) == PROCESSES * READS
+    assert seen["load"] > 200
+    assert seen["l2"] + seen["local"] > READS
+    assert ("local" in seen) == ("l1" in levels)
+
+
+async def write_while(readers, writer, board):
+    """Write to one row after another, and say what is due once its invalidation has returned."""
+    history = [deque() for _ in range(KEYS)]
+    number = 0
+    await until(lambda: all(process.is_alive() for process in readers))
+    while any(process.is_alive() for process in readers):
+        number += 1
+        key = number % KEYS
+        board.write(key, DATABASE, number)
+        await writer.invalidate([f"rows(id={key})"], raise_pending=True)
+        board.write(key, DUE, number)
+        now = boottime()
+        history[key].append((now, number))
+        while history[key] and now - history[key][0][0] > LEASE:
+            board.write(key, DUE_IN_L1, history[key].popleft()[1])
+        await asyncio.sleep(0.004)
