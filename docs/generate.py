@@ -6,7 +6,6 @@ import inspect
 import re
 import sqlite3
 import sys
-import textwrap
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -47,7 +46,9 @@ def _command(module: Any) -> str:
 
 def _parameter(parameter: inspect.Parameter) -> str:
     info = typing.get_args(parameter.annotation)[1]
-    name = _code(" ".join((*(info.param_decls or ()), info.metavar or "")).strip())
+    # typer takes the first declaration for a default until it reads the function
+    first = (info.default,) if isinstance(info.default, str) else ()
+    name = _code(" ".join((*first, *(info.param_decls or ()), info.metavar or "")).strip())
     required = parameter.default is inspect.Parameter.empty
     default = (
         "required" if required else "" if parameter.default in (None, False) else _code(parameter.default)
@@ -59,7 +60,7 @@ def _parameter(parameter: inspect.Parameter) -> str:
 
 def errors_page() -> str:
     """All errors."""
-    rows = ["| code | error | exit code | what it is |", "|---|---|---|---|"]
+    rows = ["| code | error | exit code | |", "|---|---|---|---|"]
     for kind in _kinds_of_errors(errors.CachewrightError):
         rows.append(
             f'| <a id="{kind.code.lower()}"></a>{_code(kind.code)} | {_code(kind.__name__)} | '
@@ -181,14 +182,17 @@ def _table(name: str, body: str) -> str:
 
 def checks_page() -> str:
     """All checks."""
-    from cachewright.checks.registry import CHECKS
+    from cachewright.checks.rules import RULES
 
-    rows = ["| code | severity | what it says |", "|---|---|---|"]
-    return _page("Checks", [CHECKS_INTRODUCTION, "\n".join(rows), *(_check(check) for check in CHECKS)])
+    rows = ["| code | severity | |", "|---|---|---|"]
+    rows += [f"| [{rule.code}](#{rule.code.lower()}) | {rule.severity} | {rule.name} |" for rule in RULES]
+    return _page("Checks", [CHECKS_INTRODUCTION, "\n".join(rows), *(_check(rule) for rule in RULES)])
 
 
-def _check(check: Any) -> str:
-    return f"## {check.code}\n\n{inspect.getdoc(check)}"
+def _check(rule: Any) -> str:
+    text = re.sub(r"(?m)^## ", "### ", inspect.getdoc(rule.look) or "")
+    anchor = f'<a id="{rule.code.lower()}"></a>'
+    return f"{anchor}\n\n## {rule.code}: {rule.name} ({rule.severity})\n\n{text}"
 
 
 def _page(title: str, parts: list[str]) -> str:
@@ -212,37 +216,37 @@ def _code(text: Any) -> str:
     return f"`{shown}`" if shown else ""
 
 
-CLI_INTRODUCTION = textwrap.dedent("""\
-    Data goes to stdout; progress, tables that accompany it and diagnostics go to stderr. `--json` writes a JSON
-    document on stdout instead of tables. Colours and moving lines appear on terminals only and respect `NO_COLOR`.
+CLI_INTRODUCTION = """
+Data goes to stdout; progress, tables that accompany it and diagnostics go to stderr. `--json` writes a JSON
+document on stdout instead of tables. Colours and moving lines appear on terminals only; `NO_COLOR` is respected.
 
-    | exit code | |
-    |---|---|
-    | 0 | done |
-    | 1 | findings of severity error (with `--strict` also warnings), a difference, a requirement not reached |
-    | 2 | usage: an option, or a file given, is not what it should be |
-    | 3 | environment: an application, a port, a server or an installed package is missing |
+| exit code | |
+|---|---|
+| 0 | done |
+| 1 | findings of severity error (with `--strict` also warnings), a difference, a requirement not reached |
+| 2 | usage: an option, or a file that was given, is not what it should be |
+| 3 | environment: an application, a port, a server or an installed package is missing |
 
-    `record`, `serve` and `verify` listen on `127.0.0.1:8000` unless told otherwise, write `ready http://host:port` on
-    stderr once they answer, and run until SIGINT (Ctrl-C) or SIGTERM. What follows `--` goes to uvicorn.
-    """)
-ERRORS_INTRODUCTION = textwrap.dedent("""\
-    Every error raised on purpose is a `cachewright.CachewrightError`. Its message says what is wrong and where, its `hint`
-    what to do; the code in brackets leads here. The last column but one is the exit code of a command that ends with it.
-    """)
-SPECIFICATION_INTRODUCTION = textwrap.dedent("""\
-    A specification is one YAML document with the root key `caching_specification`. All fields follow; those marked
-    *extension* are additions to the common schema. Keys that begin with `x-` are allowed everywhere, other unknown keys
-    are errors. `cachewright schema` writes the same as a JSON Schema.
-    """)
-TRACE_INTRODUCTION = textwrap.dedent("""\
-    A trace is one SQLite file (`application_id` 0x63777472, `user_version` {version}), readable by its owner alone. It holds no
-    bodies and no credentials; values of parameters, binds and columns are hashes with a key that is random for each
-    recording and is not kept. Times are nanoseconds of one monotonic clock.
-    """)
-CHECKS_INTRODUCTION = textwrap.dedent("""\
-    `cachewright check` prints `file:line:column CODE message` for each finding; `cachewright explain CODE` says more.
-    """)
+`record`, `serve` and `verify` listen on `127.0.0.1:8000` unless told otherwise, write `ready http://host:port`
+on stderr once they answer, and run until SIGINT (Ctrl-C) or SIGTERM. What follows `--` goes to uvicorn.
+"""
+ERRORS_INTRODUCTION = """
+Every error raised on purpose is a `cachewright.CachewrightError`. Its message says what is wrong and where, its
+`hint` what to do; the code in brackets leads here. The exit code is that of a command that ends with it.
+"""
+SPECIFICATION_INTRODUCTION = """
+A specification is one YAML document with the root key `caching_specification`. All fields follow; those marked
+*extension* are additions to the common schema. Keys that begin with `x-` are allowed everywhere, other unknown
+keys are errors. `cachewright schema` writes the same as a JSON Schema.
+"""
+TRACE_INTRODUCTION = """
+A trace is one SQLite file (`application_id` 0x63777472, `user_version` {version}), readable by its owner alone.
+It holds no bodies and no credentials; values of parameters, binds and columns are hashes with a key that is
+random for each recording and is not kept. Times are nanoseconds of one monotonic clock.
+"""
+CHECKS_INTRODUCTION = """
+`cachewright check` prints `file:line:column CODE message` for each finding; `cachewright explain CODE` says more.
+"""
 
 PAGES: Mapping[str, Callable[[], str]] = {
     "cli.md": cli_page,

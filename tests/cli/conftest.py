@@ -3,14 +3,17 @@ import os
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from cachewright.cli.main import run
 
 HERE = Path(__file__).parent
 CACHEWRIGHT = (sys.executable, "-m", "cachewright")
@@ -36,9 +39,9 @@ class Running:
         return self
 
     def ask(self, path: str, method: str = "GET") -> tuple[int, Any]:
-        asked = urllib.request.Request(f"{self.url}{path}", method=method)
+        asked = urllib.request.Request(f"{self.url}{path}", method=method)  # noqa: S310 - our own server
         try:
-            with urllib.request.urlopen(asked, timeout=10) as answer:
+            with urllib.request.urlopen(asked, timeout=10) as answer:  # noqa: S310 - our own server
                 return answer.status, json.loads(answer.read())
         except urllib.error.HTTPError as error:
             with error:
@@ -75,7 +78,7 @@ class Shell:
     @contextmanager
     def serving(self, *arguments: str) -> Iterator[Running]:
         process = subprocess.Popen(
-            [*CACHEWRIGHT, *arguments, "--port", "0"],
+            [*CACHEWRIGHT, arguments[0], "--port", "0", *arguments[1:]],
             cwd=self.directory,
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -93,6 +96,7 @@ class Shell:
                 break
             assert time.monotonic() < deadline, running.said
         try:
+            assert running.url, running.said
             yield running
         finally:
             if running.code == -1:
@@ -102,6 +106,24 @@ class Shell:
 @pytest.fixture
 def shell(tmp_path: Path) -> Shell:
     return Shell(tmp_path)
+
+
+@pytest.fixture
+def command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Runs a command in this process, from an empty directory; its code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setenv("COLUMNS", "300")
+
+    def run_command(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            run(arguments)
+        written = capsys.readouterr()
+        return int(ended.value.code or 0), written.out, written.err
+
+    return run_command
 
 
 SPEC = """\

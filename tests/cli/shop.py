@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from typing import Annotated
 
 from fastapi import Depends, FastAPI, HTTPException
 from sqlalchemy import String, create_engine, select
@@ -31,8 +32,11 @@ def session() -> Iterator[Session]:
         yield opened
 
 
+SessionDep = Annotated[Session, Depends(session)]
+
+
 @app.get("/items/{item_id}")
-def read_item(item_id: int, db: Session = Depends(session)) -> dict[str, object]:
+def read_item(item_id: int, db: SessionDep) -> dict[str, object]:
     item = db.scalar(select(Item).where(Item.id == item_id))
     if item is None:
         raise HTTPException(404)
@@ -40,7 +44,7 @@ def read_item(item_id: int, db: Session = Depends(session)) -> dict[str, object]
 
 
 @app.put("/items/{item_id}")
-def write_item(item_id: int, name: str, db: Session = Depends(session)) -> dict[str, object]:
+def write_item(item_id: int, name: str, db: SessionDep) -> dict[str, object]:
     db.merge(Item(id=item_id, name=name))
     db.commit()
     return {"id": item_id, "name": name}

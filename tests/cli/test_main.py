@@ -1,6 +1,9 @@
 import socket
+import subprocess
 
 import pytest
+from tests.cli.conftest import CACHEWRIGHT
+
 from cachewright.cli.main import ENVIRONMENT, USAGE, exit_code, run
 from cachewright.errors import ApplicationError, EvidenceError, SpecError, SurroundingsError
 
@@ -49,42 +52,44 @@ def test_a_directory_that_cannot_be_written_is_named(capsys, monkeypatch):
     assert "/nowhere/caching.yaml: Permission denied" in capsys.readouterr().err
 
 
-def test_a_port_in_use_ends_with_three_and_no_traceback(shell, spec):
+@pytest.mark.parametrize("name", ["record", "serve", "verify"])
+def test_a_port_in_use_ends_with_three_and_one_message(command, spec, name):
+    more = {"record": (), "serve": ("--spec", spec), "verify": ("--spec", spec, "--twin")}[name]
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        port = str(taken.getsockname()[1])
-        for command in ("record", "serve", "verify"):
-            more = () if command == "record" else ("--spec", spec)
-            twin = ("--twin",) if command == "verify" else ()
-            refused = shell.run(command, "shop:app", *more, *twin, "--port", port)
-            assert refused.returncode == 3
-            assert f"port {port} on 127.0.0.1 is in use" in refused.stderr
-            assert "Traceback" not in refused.stderr
+        port = taken.getsockname()[1]
+        code, out, err = command(name, "shop:app", *more, "--port", str(port))
+    assert (code, out) == (3, "")
+    assert err.startswith(f"error: port {port} on 127.0.0.1 is in use [CWE301]\n")
 
 
-def test_a_missing_module_or_attribute_ends_with_three_and_says_where_it_looked(shell):
-    missing = shell.run("record", "nowhere.main:app", "--port", "0")
-    assert missing.returncode == 3
-    assert f"there is no module 'nowhere' (looked from {shell.directory}" in missing.stderr
-    attribute = shell.run("record", "shop:application", "--port", "0")
-    assert attribute.returncode == 3
-    assert "has no attribute 'application'" in attribute.stderr
-    assert "It has app" in attribute.stderr
+def test_a_missing_module_says_where_it_was_looked_for(command, tmp_path):
+    code, out, err = command("record", "nowhere.main:app", "--port", "0")
+    assert (code, out) == (3, "")
+    assert f"there is no module 'nowhere' (looked from {tmp_path}" in err
+
+
+def test_a_missing_attribute_says_what_there_is(command, tmp_path):
+    (tmp_path / "small_application.py").write_text("def app(scope, receive, send): ...\n")
+    code, out, err = command("record", "small_application:application", "--port", "0")
+    assert (code, out) == (3, "")
+    assert "has no attribute 'application'" in err
+    assert "It has app." in err
 
 
 def test_output_that_nobody_reads_any_more_is_no_error(shell):
-    import subprocess
-
-    from tests.cli.conftest import CACHEWRIGHT
-
-    piped = subprocess.run(
-        f"{' '.join(CACHEWRIGHT)} schema | head -n 1",
-        shell=True,  # noqa: S602 - a pipe is what this is about
-        capture_output=True,
-        text=True,
+    writer = subprocess.Popen(
+        [*CACHEWRIGHT, "schema"],
         env=shell.environment,
-        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
-    assert piped.stdout == "{\n"
-    assert piped.stderr == ""
+    with writer:
+        assert writer.stdout is not None
+        assert writer.stderr is not None
+        assert writer.stdout.read(1) == "{"
+        writer.stdout.close()
+        assert writer.stderr.read() == ""
+    assert writer.returncode == 1

@@ -1,5 +1,6 @@
 import pytest
 import typer
+
 from cachewright.cli.requirements import check_names, figures_of, requirements_of
 
 FORECAST = {

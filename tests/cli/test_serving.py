@@ -2,7 +2,8 @@ import socket
 
 import pytest
 import typer
-from cachewright.cli.serving import listen
+
+from cachewright.cli.serving import listening
 from cachewright.cli.uvicorn_options import scheme_of, uvicorn_options
 from cachewright.errors import SurroundingsError
 
@@ -12,19 +13,21 @@ def test_a_port_in_use_is_named():
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(SurroundingsError, match=f"port {port} on 127.0.0.1 is in use"):
-            listen("127.0.0.1", port)
+        refused = listening("127.0.0.1", port)
+        with pytest.raises(SurroundingsError, match=f"port {port} on 127.0.0.1 is in use"), refused:
+            pass
 
 
 def test_port_zero_takes_a_free_one_and_the_url_tells_which():
-    listening = listen("127.0.0.1", 0)
-    with listening.socket as bound:
-        assert listening.url == f"http://127.0.0.1:{bound.getsockname()[1]}"
+    with listening("127.0.0.1", 0) as bound:
+        assert bound.url == f"http://127.0.0.1:{bound.socket.getsockname()[1]}"
+    assert bound.socket.fileno() == -1
 
 
 def test_a_host_that_is_not_ours_is_named():
-    with pytest.raises(SurroundingsError, match=r"cannot listen on 192\.0\.2\.1:8000"):
-        listen("192.0.2.1", 8000)
+    refused = listening("192.0.2.1", 8000)
+    with pytest.raises(SurroundingsError, match=r"cannot listen on 192\.0\.2\.1:8000"), refused:
+        pass
 
 
 def test_uvicorn_reads_its_own_arguments():

@@ -59,6 +59,34 @@ async def test_a_late_fill_of_a_process_that_heard_nothing_carries_a_dead_token(
     assert (await get(two, request(), answers(b"new"))).payload == b"new"
 
 
+async def test_an_invalidation_between_question_and_answer_keeps_the_load_out(make_cache):
+    cache = await make_cache()
+    asking = asyncio.ensure_future(cache.lookup(request()))
+    await asyncio.sleep(0)
+    cache.tokens.touch(["tasks"])
+    found = await asking
+    assert not await cache.fill(found.ticket, b"old", loaded_at=time.time(), lifetime=60.0)
+    assert cache.lookup_local(request()) is None
+
+
+async def test_one_invalidation_ends_more_copies_than_are_dropped_at_once(make_cache):
+    cache = await make_cache(None)
+    for number in range(700):
+        await get(cache, request(f"k{number}", "ns", "tasks"), answers(b"old"))
+    await cache.invalidate(["tasks"])
+    assert all(cache.lookup_local(request(f"k{number}", "ns", "tasks")) is None for number in range(700))
+
+
+async def test_more_tags_than_can_be_remembered_are_asked_for_again_and_never_trusted(make_cache):
+    cache = await make_cache(l1_lease=30.0, known_tags=10)
+    await get(cache, request(), answers(b"old"))
+    waiting = await cache.lookup(request("other"))
+    cache.tokens.touch([f"rows(id={number})" for number in range(10)])
+    assert cache.lookup_local(request()) is None
+    assert not await cache.fill(waiting.ticket, b"x", loaded_at=time.time(), lifetime=60.0)
+    assert (await get(cache, request(), answers(b"new"))).source == "l1"
+
+
 async def test_a_missing_token_is_made_once_for_everybody(make_cache, server, namespace):
     caches = [await make_cache() for _ in range(4)]
     found = await asyncio.gather(*(cache.lookup(request()) for cache in caches))

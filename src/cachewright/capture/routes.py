@@ -11,7 +11,7 @@ import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal
 from urllib.parse import parse_qsl
@@ -22,7 +22,8 @@ from starlette.routing import Route as StarletteRoute
 Where = Literal["path", "query", "header", "cookie"]
 
 _LONGEST_INTEGER = 40
-_INTEGER = re.compile(r"[+-]?\d+\Z")
+#: Longer ones stay as they are written: Python refuses to convert more than 4300 digits.
+_INTEGER = re.compile(r"[+-]?[0-9]{1,1000}\Z")
 _TRUE = frozenset({"1", "true", "t", "yes", "y", "on"})
 _FALSE = frozenset({"0", "false", "f", "no", "n", "off"})
 
@@ -50,7 +51,7 @@ class Param:
         if self.type == "int" and len(text) <= _LONGEST_INTEGER and _INTEGER.match(text):
             return str(int(text))
         if self.type == "bool":
-            folded = text.casefold()
+            folded = text.lower()
             return "true" if folded in _TRUE else "false" if folded in _FALSE else text
         return text
 
@@ -77,6 +78,9 @@ class Route:
 
     `template` is the path as the outside writes it, mounts and prefixes included. `credentials` are what its
     security schemes read (`header:authorization`, `cookie:sid`, `query:api_key`). `holder.app` runs it.
+    `exact_query` says that query parameters which are not among `params` may matter as well: a model keeps or
+    forbids them, or takes a name that cannot be told. `overrides` are the dependency overrides of `provider`
+    when the route was looked at.
     """
 
     methods: frozenset[str]
@@ -85,6 +89,23 @@ class Route:
     params: tuple[Param, ...]
     credentials: tuple[str, ...]
     holder: Any
+    exact_query: bool = False
+    provider: Any = None
+    overrides: Mapping[Any, Any] = field(default_factory=dict)
+
+    @property
+    def outdated(self) -> bool:
+        """Whether dependencies were overridden otherwise since: the parameters may be others now."""
+        return _overrides(self.provider) != self.overrides
+
+    def undeclared(self, scope: Mapping[str, Any]) -> bool:
+        """Whether the request has a query parameter that the route does not declare."""
+        query = scope.get("query_string", b"")
+        if not query:
+            return False
+        declared = {param.name for param in self.params if param.where == "query"}
+        names = {name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True)}
+        return not names <= declared
 
     def values(self, scope: Mapping[str, Any], path_params: Mapping[str, Any]) -> dict[str, Any]:
         """The request's path and declared query parameters, by the names of key patterns, defaults filled in."""
@@ -137,12 +158,16 @@ def _effective(routes: Sequence[BaseRoute]) -> Iterator[tuple[BaseRoute, Any]]:
 def _leaf(route: StarletteRoute, holder: Any, prefix: str) -> Route:
     path = getattr(holder, "path_format", route.path_format)
     endpoint = getattr(holder, "endpoint", route.endpoint)
-    dependant = getattr(holder, "dependant", None)
+    provider = getattr(holder, "dependency_overrides_provider", None)
+    overrides = _overrides(provider)
     params: dict[tuple[str, str], Param] = {}
     credentials: dict[str, None] = {}
-    for node in _tree(dependant):
-        for param in _params(node):
-            params.setdefault((param.where, param.name), param)
+    exact_query = False
+    for node in _tree(getattr(holder, "dependant", None), overrides):
+        for given in _fields(node):
+            exact_query |= given.exact and given.where == "query"
+            for param in given.params():
+                params.setdefault((param.where, param.name), param)
         credentials.update(dict.fromkeys(_security(node)))
     return Route(
         methods=frozenset(getattr(holder, "methods", None) or route.methods or {"GET"}),
@@ -151,56 +176,27 @@ def _leaf(route: StarletteRoute, holder: Any, prefix: str) -> Route:
         params=tuple(params.values()),
         credentials=tuple(credentials),
         holder=holder,
+        exact_query=exact_query,
+        provider=provider,
+        overrides=overrides,
     )
 
 
-def _tree(dependant: Any) -> Iterator[Any]:
-    if dependant is not None:
-        yield dependant
-        for child in dependant.dependencies:
-            yield from _tree(child)
+def _overrides(provider: Any) -> dict[Any, Any]:
+    return dict(getattr(provider, "dependency_overrides", None) or {})
 
 
-def _params(dependant: Any) -> Iterator[Param]:
-    fields: tuple[tuple[Where, Sequence[Any]], ...] = (
-        ("path", dependant.path_params),
-        ("query", dependant.query_params),
-        ("header", dependant.header_params),
-        ("cookie", dependant.cookie_params),
-    )
-    for where, found in fields:
-        for field in found:
-            yield from _opened(field.alias, where, field.field_info)
-
-
-def _opened(name: str, where: Where, info: Any) -> Iterator[Param]:
-    """One parameter, or all fields of a model that stands for several."""
-    annotation = _unwrapped(info.annotation)
-    inner = getattr(annotation, "model_fields", None)
-    if inner is not None and where != "path":
-        for field_name, field in inner.items():
-            yield from _opened(_wire_name(field.alias or field_name, where), where, field)
+def _tree(dependant: Any, overrides: Mapping[Any, Any]) -> Iterator[Any]:
+    if dependant is None:
         return
-    multiple = typing.get_origin(annotation) in (
-        list,
-        set,
-        tuple,
-        frozenset,
-        Sequence,
-        AbstractSet,
-    ) or annotation in (
-        list,
-        set,
-        tuple,
-    )
-    element = (typing.get_args(annotation) or (str,))[0] if multiple else annotation
-    required = info.is_required()
-    default = None if required or info.default_factory is not None else info.default
-    yield Param(_wire_name(name, where), where, _type_name(_unwrapped(element)), required, default, multiple)
+    yield dependant
+    for child in dependant.dependencies:
+        if child.call in overrides:
+            from fastapi.dependencies.utils import get_dependant
 
-
-def _wire_name(name: str, where: Where) -> str:
-    return name.replace("_", "-").lower() if where == "header" else name
+            yield from _tree(get_dependant(path=child.path or "", call=overrides[child.call]), overrides)
+        else:
+            yield from _tree(child, overrides)
 
 
 def _unwrapped(annotation: Any) -> Any:

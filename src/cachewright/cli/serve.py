@@ -32,7 +32,7 @@ def serve(
     """
     from cachewright.cli.output import say
     from cachewright.cli.redis_url import warn_if_unreachable
-    from cachewright.cli.serving import listen, serve_here
+    from cachewright.cli.serving import listening, serve_here
     from cachewright.cli.uvicorn_options import scheme_of, uvicorn_options
     from cachewright.cli.workers import serve_workers
     from cachewright.spec.document import load_spec
@@ -41,15 +41,15 @@ def serve(
     for note in load_spec(spec).normalised:
         say(f"{spec}: {note}")
     warn_if_unreachable(redis)
-    listening = listen(host, port, scheme=scheme_of(options))
     environment = environment_of(app, spec, redis=redis, workers=workers, factory=factory)
-    if workers > 1:
-        serve_workers(workers, listening, environment, options)
-        return
-    from cachewright.integrations.served import build_app
+    with listening(host, port, scheme=scheme_of(options)) as bound:
+        if workers > 1:
+            serve_workers(workers, bound, environment, options)
+        else:
+            from cachewright.integrations.served import build_app
 
-    os.environ.update(environment)
-    serve_here(build_app(), listening, options)
+            os.environ.update(environment)
+            serve_here(build_app(), bound, options)
 
 
 def environment_of(app: str, spec: Path, *, redis: str | None, workers: int, factory: bool) -> dict[str, str]:

@@ -28,8 +28,9 @@ class Listening:
     url: str
 
 
-def listen(host: str, port: int, *, scheme: str = "http") -> Listening:
-    """Bind `host:port` (port 0: a free one).
+@contextmanager
+def listening(host: str, port: int, *, scheme: str = "http") -> Iterator[Listening]:
+    """Hold `host:port` (port 0: a free one) while the block runs.
 
     Raises `SurroundingsError` that names the port where it is taken, forbidden, or the host is not ours.
     """
@@ -43,7 +44,8 @@ def listen(host: str, port: int, *, scheme: str = "http") -> Listening:
         raise _refused(host, port, error) from None
     bound.set_inheritable(True)
     shown = f"[{host}]" if family == socket.AF_INET6 else host
-    return Listening(bound, f"{scheme}://{shown}:{bound.getsockname()[1]}")
+    with bound:
+        yield Listening(bound, f"{scheme}://{shown}:{bound.getsockname()[1]}")
 
 
 def _refused(host: str, port: int, error: OSError) -> SurroundingsError:
@@ -68,15 +70,15 @@ def announce(url: str) -> None:
 
 
 def serve_here(
-    app: Any, listening: Listening, options: Mapping[str, Any], *, on_ready: Callable[[], None] | None = None
+    app: Any, bound: Listening, options: Mapping[str, Any], *, on_ready: Callable[[], None] | None = None
 ) -> None:
     """Serve `app` in this process until SIGINT or SIGTERM, then return.
 
     `app` is an ASGI application or an import string. Exits with 3 when its start-up fails, as uvicorn does.
     """
-    server = _Announcing(uvicorn.Config(app, **options), on_ready or (lambda: announce(listening.url)))
+    server = _Announcing(uvicorn.Config(app, **options), on_ready or (lambda: announce(bound.url)))
     with stop_signals():
-        server.run(sockets=[listening.socket])
+        server.run(sockets=[bound.socket])
 
 
 class _Announcing(uvicorn.Server):

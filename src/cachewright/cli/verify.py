@@ -36,7 +36,7 @@ def verify(
     from cachewright.capture.appimport import import_app
     from cachewright.cli.output import say, show, to_json, write_json, write_text
     from cachewright.cli.redis_url import warn_if_unreachable
-    from cachewright.cli.serving import listen, serve_here
+    from cachewright.cli.serving import listening, serve_here
     from cachewright.cli.tables import verdict
     from cachewright.cli.uvicorn_options import scheme_of, uvicorn_options
     from cachewright.integrations.install import Surroundings
@@ -47,11 +47,11 @@ def verify(
     options = uvicorn_options(server_arguments)
     document = load_spec(spec)
     warn_if_unreachable(redis)
-    listening = listen(host, port, scheme=scheme_of(options))
     secret = os.environ.get("CACHEWRIGHT_SECRET", "").encode() or None
     around = Surroundings(redis_url=redis, secret=secret)
-    twins = build_twin(import_app(app, factory=factory), document, around)
-    serve_here(twins, listening, options)
+    with listening(host, port, scheme=scheme_of(options)) as bound:
+        twins = build_twin(import_app(app, factory=factory), document, around)
+        serve_here(twins, bound, options)
     result = twins.tally.to_json()
     if out is not None:
         write_text(out, to_json(result))

@@ -26,7 +26,7 @@ STOP_SECONDS = 15.0
 
 @dataclass(slots=True)
 class Worker:
-    """A child process that tells through `news` that it serves, or why not, and ends when `lifeline` closes."""
+    """A child process: it tells through `news` that it serves, or why not; it ends when `lifeline` closes."""
 
     process: subprocess.Popen[bytes]
     news: int
@@ -60,29 +60,27 @@ class Worker:
 
 
 def serve_workers(
-    number: int, listening: Listening, environment: Mapping[str, str], options: Mapping[str, Any]
+    number: int, bound: Listening, environment: Mapping[str, str], options: Mapping[str, Any]
 ) -> None:
     """Serve with `number` processes until SIGINT or SIGTERM, then return once they have ended.
 
     Raises `ApplicationError` when a worker ends before it was ever ready; one that dies later is replaced.
     """
-    listening.socket.listen(int(options.get("backlog", 2048)))
-    crew = _Crew(listening, environment, options)
+    bound.socket.listen(int(options.get("backlog", 2048)))
+    crew = _Crew(bound, environment, options)
     with stop_signals() as stop:
         try:
             crew.hire(number)
             if crew.wait_until_ready(stop):
-                announce(listening.url)
+                announce(bound.url)
                 crew.keep(stop)
         finally:
             crew.dismiss()
 
 
 class _Crew:
-    def __init__(
-        self, listening: Listening, environment: Mapping[str, str], options: Mapping[str, Any]
-    ) -> None:
-        self._socket = listening.socket
+    def __init__(self, bound: Listening, environment: Mapping[str, str], options: Mapping[str, Any]) -> None:
+        self._socket = bound.socket
         self._environment = {**os.environ, **environment}
         self._options = json.dumps(options)
         self._workers: list[Worker] = []
