@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Write the pages of docs/reference that follow from the code: `python docs/generate.py`."""
 
 from __future__ import annotations
@@ -60,13 +61,15 @@ def _parameter(parameter: inspect.Parameter) -> str:
 
 def errors_page() -> str:
     """All errors."""
-    rows = ["| code | error | exit code | |", "|---|---|---|---|"]
-    for kind in _kinds_of_errors(errors.CachewrightError):
-        rows.append(
-            f'| <a id="{kind.code.lower()}"></a>{_code(kind.code)} | {_code(kind.__name__)} | '
-            f"{exit_code(kind('shown'))} | {_cell(_first_paragraph(kind))} |"
-        )
+    kinds = list(_kinds_of_errors(errors.CachewrightError))
+    rows = ["| code | error | exit code | |", "|---|---|---|---|", *map(_error, kinds)]
     return _page("Errors", [ERRORS_INTRODUCTION, "\n".join(rows)])
+
+
+def _error(kind: type[errors.CachewrightError]) -> str:
+    anchor = f'<a id="{kind.code.lower()}"></a>{_code(kind.code)}'
+    text = _cell((inspect.getdoc(kind) or "").partition("\n\n")[0])
+    return f"| {anchor} | {_code(kind.__name__)} | {exit_code(kind('shown'))} | {text} |"
 
 
 def _kinds_of_errors(kind: type[errors.CachewrightError]) -> Iterator[type[errors.CachewrightError]]:
@@ -116,21 +119,22 @@ def _type(schema: Mapping[str, Any]) -> str:
     if "$ref" in schema:
         target = schema["$ref"].rpartition("/")[2]
         return f"[{target}](#{target.lower()})"
-    for choice in ("anyOf", "oneOf", "allOf"):
-        if choice in schema:
-            return " or ".join(dict.fromkeys(_type(option) for option in schema[choice]))
+    options = schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf")
+    if options:
+        return " or ".join(dict.fromkeys(_type(option) for option in options))
     if "enum" in schema or "const" in schema:
         return _alternatives(schema)
-    match schema.get("type"):
-        case "array" if "items" in schema:
-            return f"list of {_type(schema['items'])}"
-        case "object" if isinstance(schema.get("additionalProperties"), Mapping):
-            return f"mapping to {_type(schema['additionalProperties'])}"
-        case "object":
-            return "mapping"
-        case str(kind):
-            return {"string": "text", "array": "list"}.get(kind, kind)
-    return "any"
+    return _plain_type(schema)
+
+
+def _plain_type(schema: Mapping[str, Any]) -> str:
+    kind = schema.get("type", "any")
+    values = schema.get("additionalProperties")
+    if kind == "array" and "items" in schema:
+        return f"list of {_type(schema['items'])}"
+    if kind == "object" and isinstance(values, Mapping):
+        return f"mapping to {_type(values)}"
+    return str({"string": "text", "array": "list", "object": "mapping"}.get(kind, kind))
 
 
 def _alternatives(schema: Mapping[str, Any]) -> str:
@@ -203,10 +207,6 @@ def _paragraphs(documented: Any) -> str:
     return inspect.getdoc(documented) or ""
 
 
-def _first_paragraph(documented: Any) -> str:
-    return (inspect.getdoc(documented) or "").partition("\n\n")[0]
-
-
 def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
@@ -217,13 +217,13 @@ def _code(text: Any) -> str:
 
 
 CLI_INTRODUCTION = """
-Data goes to stdout; progress, tables that accompany it and diagnostics go to stderr. `--json` writes a JSON
-document on stdout instead of tables. Colours and moving lines appear on terminals only; `NO_COLOR` is respected.
+Data goes to stdout; progress, diagnostics and tables that accompany data go to stderr. `--json` writes a JSON
+document on stdout instead of tables. Colours and moving lines appear on terminals only; `NO_COLOR` is obeyed.
 
 | exit code | |
 |---|---|
 | 0 | done |
-| 1 | findings of severity error (with `--strict` also warnings), a difference, a requirement not reached |
+| 1 | findings of severity error (with `--strict` warnings too), a difference, a requirement not reached |
 | 2 | usage: an option, or a file that was given, is not what it should be |
 | 3 | environment: an application, a port, a server or an installed package is missing |
 
@@ -231,21 +231,22 @@ document on stdout instead of tables. Colours and moving lines appear on termina
 on stderr once they answer, and run until SIGINT (Ctrl-C) or SIGTERM. What follows `--` goes to uvicorn.
 """
 ERRORS_INTRODUCTION = """
-Every error raised on purpose is a `cachewright.CachewrightError`. Its message says what is wrong and where, its
-`hint` what to do; the code in brackets leads here. The exit code is that of a command that ends with it.
+Every error raised on purpose is a `cachewright.CachewrightError`. Its message says what is wrong and where,
+its `hint` what to do; the code in brackets leads here. The exit code is that of a command that ends with it.
 """
 SPECIFICATION_INTRODUCTION = """
-A specification is one YAML document with the root key `caching_specification`. All fields follow; those marked
-*extension* are additions to the common schema. Keys that begin with `x-` are allowed everywhere, other unknown
-keys are errors. `cachewright schema` writes the same as a JSON Schema.
+A specification is one YAML document with the root key `caching_specification`. All fields follow; those
+marked *extension* are additions to the common schema. Keys that begin with `x-` are allowed everywhere, other
+unknown keys are errors. `cachewright schema` writes the same as a JSON Schema.
 """
 TRACE_INTRODUCTION = """
-A trace is one SQLite file (`application_id` 0x63777472, `user_version` {version}), readable by its owner alone.
-It holds no bodies and no credentials; values of parameters, binds and columns are hashes with a key that is
-random for each recording and is not kept. Times are nanoseconds of one monotonic clock.
+A trace is one SQLite file (`application_id` 0x63777472, `user_version` {version}), readable by its owner
+alone. It holds no bodies and no credentials; values of parameters, binds and columns are hashes with a key
+that is random for each recording and is not kept. Times are nanoseconds of one monotonic clock.
 """
 CHECKS_INTRODUCTION = """
-`cachewright check` prints `file:line:column CODE message` for each finding; `cachewright explain CODE` says more.
+`cachewright check` prints `file:line:column CODE message` for each finding; `cachewright explain CODE` says
+more.
 """
 
 PAGES: Mapping[str, Callable[[], str]] = {

@@ -75,6 +75,22 @@ def test_middleware_may_read_to_log():
     assert not found.unkeyable
 
 
+def test_middleware_may_log_the_url_and_all_headers_but_the_route_may_not_read_them():
+    logged = frozenset({"url", "headers"})
+    found = _reads(outer=logged)
+    assert found.doubtful == ("headers", "url")
+    assert not found.unkeyable
+    assert not found.private
+    own = _reads(outer=logged, reads=logged)
+    assert own.doubtful == ()
+    assert own.unkeyable == ("headers", "url")
+
+
+def test_all_headers_may_hold_a_credential():
+    assert _reads(outer=frozenset({"headers"}), claims=False).credential
+    assert not _reads(outer=frozenset({"url"}), claims=False).credential
+
+
 def test_an_unusual_header_read_by_middleware_needs_values_to_be_ignored():
     same = _reads(outer=frozenset({"header:x-mode"}), values=lambda _: {"header.x-mode": "a"})
     assert (same.doubtful, same.outer_keyed) == ((), ("header.x-mode",))
@@ -83,10 +99,6 @@ def test_an_unusual_header_read_by_middleware_needs_values_to_be_ignored():
 
 
 def test_few_requests_ignore_nothing():
-    found = _reads(outer=frozenset({"header:user-agent", "client"}), requests=20)
+    found = _reads(outer=frozenset({"header:user-agent", "client", "headers", "url"}), requests=20)
     assert found.outer_keyed == ("header.user-agent",)
-    assert found.unkeyable == ("client",)
-
-
-def test_middleware_that_reads_the_whole_url_leaves_nothing_to_ignore():
-    assert _reads(outer=frozenset({"url", "headers"})).unkeyable == ("headers", "url")
+    assert found.unkeyable == ("client", "headers", "url")

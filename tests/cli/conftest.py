@@ -38,6 +38,15 @@ class Running:
         self.code = self.process.returncode
         return self
 
+    def next_line(self, part: str) -> str:
+        """Wait for a line of stderr that holds `part`; empty when the process ends first."""
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.said += line
+            if part in line:
+                return line
+        return ""
+
     def ask(self, path: str, method: str = "GET") -> tuple[int, Any]:
         asked = urllib.request.Request(f"{self.url}{path}", method=method)  # noqa: S310 - our own server
         try:

@@ -12,7 +12,8 @@ import pytest
 
 from cachewright.capture.context import RequestContext
 from cachewright.capture.events import UNKNOWN, RowImage, Statement, Transaction
-from cachewright.capture.routes import Param, Route
+from cachewright.capture.params import Param
+from cachewright.capture.routes import Route
 from cachewright.evidence.recorder import Recorder
 from cachewright.evidence.tracefile import read_trace
 

@@ -42,14 +42,16 @@ class Write:
 
 
 def oracle_hits(reads: list[Read], writes: list[Write], ttl: float) -> set[int]:
-    """Which reads are hits: one value for each (user, page), dropped by writes, dead after `ttl` ms."""
+    """Which reads are hits: one value for each (user, page), dropped by writes, dead `ttl` ms after its read
+    began. What was read while a write began or ended, even one that is rolled back, is not kept.
+    """
     moments: list[tuple[float, int, int, object]] = []
     for number, write in enumerate(writes):
         moments += [(write.at, 0, number, ("begin", write)), (write.until, 1, number, ("end", write))]
     for number, read in enumerate(reads):
         moments += [(read.at + read.took, 2, number, ("fill", read)), (read.at, 3, number, ("look", read))]
     filled: dict[tuple[int, int], float] = {}
-    changed: dict[int | None, float] = {}
+    touched: dict[int | None, float] = {}
     open_writes: list[Write] = []
     loading: dict[int, bool] = {}
     hits: set[int] = set()
@@ -57,17 +59,18 @@ def oracle_hits(reads: list[Read], writes: list[Write], ttl: float) -> set[int]:
     def touches(write: Write, read: Read) -> bool:
         return write.user is None or write.user == read.user
 
-    def dropped_since(read: Read, begin: float) -> bool:
-        return max(changed.get(read.user, -1), changed.get(None, -1)) >= begin
+    def overtaken(read: Read) -> bool:
+        return max(touched.get(read.user, -1), touched.get(None, -1)) > read.at
 
     for now, _, number, (what, item) in sorted(moments, key=lambda moment: moment[:3]):
         match what, item:
             case "begin", Write():
                 open_writes.append(item)
+                touched[item.user] = now
             case "end", Write():
                 open_writes.remove(item)
                 if item.committed:
-                    changed[item.user] = now
+                    touched[item.user] = now
                     for user, page in [place for place in filled if item.user in (None, place[0])]:
                         del filled[user, page]
             case "look", Read():
@@ -77,8 +80,8 @@ def oracle_hits(reads: list[Read], writes: list[Write], ttl: float) -> set[int]:
                 else:
                     loading[number] = not held
             case "fill", Read():
-                if loading.pop(number, False) and not dropped_since(item, item.at + 1e-9):
-                    filled[item.user, item.page] = now + ttl
+                if loading.pop(number, False) and not overtaken(item):
+                    filled[item.user, item.page] = item.at + ttl
     return hits
 
 

@@ -17,6 +17,7 @@ def test_the_empty_specification_promises_nothing_that_is_not_executed():
 def test_what_is_executed_is_not_named():
     assert (
         named(
+            enabled=False,
             namespace="todo",
             identity={"user": "claim:sub", "tenant": "header:X-Tenant"},
             consistency={
@@ -37,14 +38,19 @@ def test_what_is_executed_is_not_named():
                     "ignored_reads": ["client"],
                     "mode": "off",
                     "cache_type": "redis",
-                }
+                    "max_staleness_seconds": 5,
+                },
+                {"endpoint": "GET /b", "strategy": {"hierarchy_level": "l1"}},
             ],
             cache_strategy={
+                "hierarchy_level": "l1",
                 "ttl": {"duration_seconds": 1},
                 "eviction_policy": {"max_items": 1, "max_memory_bytes": 1},
                 "compression": {"enabled": True, "algorithm": "gzip", "threshold_bytes": 1},
             },
-            configuration={"redis": {"socket_timeout_ms": 1, "socket_connect_timeout_ms": 1}},
+            configuration={
+                "redis": {"socket_timeout_ms": 1, "socket_connect_timeout_ms": 1, "max_connections": 9}
+            },
             multi_tenant={"enabled": True},
             multi_user={"enabled": True},
         )
@@ -76,7 +82,8 @@ def test_what_is_set_and_not_executed_is_named_with_its_path():
     found = unexecuted(
         CachingSpecification.model_validate(
             {
-                "identity": {"user": "dependency:app.auth.user.id"},
+                "identity": {"user": "dependency:app.auth.user.id", "tenant": "host"},
+                "cache_strategy": {"hierarchy_level": "l3"},
                 "cache_targets": [
                     {"endpoint": "/a"},
                     {"endpoint": "/b", "percent": 50, "mode": "shadow", "levels": ["l1", "l3"]},
@@ -99,6 +106,7 @@ def test_what_is_set_and_not_executed_is_named_with_its_path():
         ("cache_targets", 2),
         ("cache_targets", 3, "strategy", "ttl", "max_duration_seconds"),
         ("cache_targets", 3, "strategy", "ttl", "sliding_window"),
+        ("cache_strategy", "hierarchy_level"),
         ("invalidation", "rules", 0),
         ("alerts", "low_hit_rate", "enabled"),
     ]

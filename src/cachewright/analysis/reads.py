@@ -19,9 +19,9 @@ _DIAGNOSTIC = frozenset(
      "x-real-ip", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded", "via",
      "referer", "origin", "dnt", "content-length", "content-type", "x-amzn-trace-id", "cf-ray"}
 )  # fmt: skip
-#: Parts of a request that no key can hold, and those of them that a specification can say to ignore.
+#: Parts of a request that no key can hold, and those of them that middleware reads to log or to trace.
 _UNKEYABLE = frozenset({"url", "client", "body", "headers"})
-_LOGGED = frozenset({"client"})
+_LOGGED = frozenset({"client", "url", "headers"})
 _AUTHORIZATION = "header:authorization"
 
 
@@ -33,7 +33,7 @@ class RouteReads:
     `private` are those that only the whole credential accounts for (`session`, a second carrier beside the
     token); `doubtful` (as `header:user-agent`) are reads of middleware, ignored as long as no answer speaks
     against it; `outer_keyed` are reads of middleware with too little evidence to ignore them. `credential`
-    says that a credential was read at all.
+    says that a credential was read, or may have been among all headers.
     """
 
     keyed: tuple[str, ...] = ()
@@ -61,10 +61,10 @@ def reads_of_route(route: RouteEvidence, identity: Identity) -> RouteReads:
     return RouteReads(
         keyed=_fields(read for read in rest if ":" in read),
         unkeyable=tuple(sorted((rest | beyond - doubtful) & _UNKEYABLE)),
-        private=tuple(sorted(carriers - keyable - accounted | outer & {"headers"})),
+        private=tuple(sorted(carriers - keyable - accounted)),
         doubtful=tuple(sorted(doubtful)),
         outer_keyed=_fields(read for read in beyond - doubtful if ":" in read),
-        credential=bool(carriers - keyable),
+        credential=bool(carriers - keyable) or "headers" in own | outer,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Protocol
 
 from cachewright.capture.appimport import root_of
-from cachewright.capture.context import CURRENT, Clock, RequestContext
+from cachewright.capture.context import CONTEXT, CURRENT, Clock, RequestContext
 from cachewright.capture.reads import WatchedScope, watch_reads
 from cachewright.capture.routes import Route, walk
 
@@ -35,7 +35,8 @@ class RequestObserver(Protocol):
 class Watched:
     """An ASGI application around a Starlette or FastAPI one (`root`, where it is wrapped in others).
 
-    Routes get their doors when the first scope arrives, after the application has registered them all.
+    Routes get their doors with the first request, or when the lifespan has started up: an application may
+    register some of them only then.
     """
 
     def __init__(self, app: Any, observer: RequestObserver, *, clock: Clock, root: Any | None = None) -> None:
@@ -47,12 +48,23 @@ class Watched:
         self._stop_reads: Callable[[], None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, self._started(send))
+            return
         if self._stop_reads is None:
             self._open()
-        if scope["type"] != "http":
+        if scope["type"] == "http":
+            await self._watch(scope, receive, send)
+        else:
             await self._app(scope, receive, send)
-            return
-        await self._watch(scope, receive, send)
+
+    def _started(self, send: Send) -> Send:
+        async def passing(message: Message) -> None:
+            if message["type"] == "lifespan.startup.complete" and self._stop_reads is None:
+                self._open()
+            await send(message)
+
+        return passing
 
     def close(self) -> None:
         """Stop watching what requests read."""
@@ -68,8 +80,14 @@ class Watched:
 
     async def _watch(self, scope: Scope, receive: Receive, send: Send) -> None:
         clock = self._clock
-        watched = WatchedScope(scope)
         context = RequestContext(started=clock(), scope=scope)
+        watched = WatchedScope(scope)
+        watched[CONTEXT] = context
+        outer = CURRENT.get()
+        if (
+            outer is not None
+        ):  # an application that calls itself: what the inner request reads is not noted there
+            outer.escaped = True
         token = CURRENT.set(context)
 
         async def note(message: Message) -> None:
@@ -103,10 +121,12 @@ class _Door:
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        context = CURRENT.get()
+        context = scope.get(CONTEXT)  # not the current one: an application may call itself with other scopes
         if context is None or scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if not isinstance(scope, WatchedScope):  # a middleware copied it
+            scope = WatchedScope(scope)
         context.route = self._route
         context.path_params = dict(scope.get("path_params", {}))
         context.entered = self._clock()

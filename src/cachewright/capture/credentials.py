@@ -9,9 +9,10 @@ import base64
 import binascii
 import json
 from collections.abc import Collection, Iterable, Mapping
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qsl
+
+from starlette.requests import cookie_parser
 
 from cachewright.spec.identity import TOKEN_CLAIMS, is_carrier
 
@@ -29,26 +30,12 @@ def header_of(scope: Mapping[str, Any], name: str) -> str | None:
 
 
 def cookies_of(scope: Mapping[str, Any]) -> dict[str, str]:
-    """The request's cookies; broken ones are left out."""
-    text = header_of(scope, "cookie")
-    if not text:
-        return {}
+    """The request's cookies, read exactly as Starlette reads them."""
     cookies: dict[str, str] = {}
-    for piece in text.split(";"):
-        name, equals, value = piece.partition("=")
-        if equals:
-            cookies[name.strip()] = _unquoted(value.strip())
+    for key, value in scope["headers"]:
+        if key == b"cookie":
+            cookies.update(cookie_parser(value.decode("latin-1")))
     return cookies
-
-
-def _unquoted(value: str) -> str:
-    if not value.startswith('"'):
-        return value
-    try:
-        parsed: SimpleCookie = SimpleCookie(f"x={value}")
-    except CookieError:
-        return value
-    return parsed["x"].value if "x" in parsed else value
 
 
 def query_of(scope: Mapping[str, Any], name: str) -> str | list[str] | None:

@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
+from types import FrameType
 from typing import Any
+from weakref import WeakSet
 
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.orm import Mapper, Session
+from sqlalchemy.orm import Mapper, Session, UOWTransaction
 from sqlalchemy.pool import Pool
 
 from cachewright.capture.context import CURRENT, Clock
 from cachewright.capture.events import Statement, Transaction
+from cachewright.capture.images import images_of_flush
 from cachewright.capture.sink import SqlSink
 from cachewright.sql.names import table_name
-from cachewright.capture.images import images_of_flush
 
-_TRANSACTION = "cachewright.transaction"
-_RAW = "cachewright.raw"
 _STARTED = "_cachewright_started"
 
 
@@ -34,16 +34,21 @@ class DatabaseWatch:
         self._sink = sink
         self._clock = clock
         self._ids = itertools.count(1)
+        self._transaction = f"cachewright.transaction.{id(self)}"
+        self._raw = f"cachewright.raw.{id(self)}"
+        self._connections = f"cachewright.connections.{id(self)}"
         self._unit_of_work_caches: set[int] = set()
-        self._wrapped: list[tuple[Any, str, Any]] = []
+        self._open = False
+        self._wrapped: list[tuple[Any, str, Any, Any]] = []
         self._dialects: set[int] = set()
-        self._raw_connection = Engine.raw_connection
         self._listeners: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
             (Engine, "engine_connect", self._connected),
             (Engine, "begin", self._began),
             (Engine, "before_cursor_execute", self._executing),
             (Engine, "after_cursor_execute", self._executed),
             (Engine, "handle_error", self._failed),
+            (Session, "after_begin", self._joined),
+            (Session, "before_flush", self._flushing),
             (Session, "after_flush", self._flushed),
             (Pool, "checkin", self._returned),
         )
@@ -52,18 +57,25 @@ class DatabaseWatch:
         """Start listening."""
         for target, name, listener in self._listeners:
             event.listen(target, name, listener)
-        Engine.raw_connection = self._handing_out()  # type: ignore[method-assign]  # events do not show it
+        self._open = True
+        self._replace(Engine, "raw_connection", self._handing_out(Engine.raw_connection))
+        self._replace(Connection, "connection", self._lending_out(vars(Connection)["connection"]))
         return self
 
     def close(self) -> None:
-        """Stop listening; engines and dialects are as they were."""
+        """Stop listening; engines and dialects are as they were, unless another watch has wrapped them since."""
+        self._open = False
         for target, name, listener in self._listeners:
             event.remove(target, name, listener)
-        Engine.raw_connection = self._raw_connection  # type: ignore[method-assign]
-        for dialect, name, original in reversed(self._wrapped):
-            setattr(dialect, name, original)
+        for owner, name, original, replacement in reversed(self._wrapped):
+            if vars(owner).get(name) is replacement:
+                setattr(owner, name, original)
         self._wrapped.clear()
         self._dialects.clear()
+
+    def _replace(self, owner: Any, name: str, replacement: Any) -> None:
+        self._wrapped.append((owner, name, getattr(owner, name), replacement))
+        setattr(owner, name, replacement)
 
     # engines
 
@@ -81,7 +93,7 @@ class DatabaseWatch:
         original = getattr(dialect, name)
 
         def ending(dbapi_connection: Any) -> None:
-            transaction = dbapi_connection.info.pop(_TRANSACTION, None)
+            transaction = dbapi_connection.info.pop(self._transaction, None) if self._open else None
             started = self._clock()
             try:
                 original(dbapi_connection)
@@ -89,14 +101,13 @@ class DatabaseWatch:
                 if transaction is not None:
                     self._end(transaction, committed=committed, started=started)
 
-        setattr(dialect, name, ending)
-        self._wrapped.append((dialect, name, original))
+        self._replace(dialect, name, ending)
 
     def _wrap_two_phase(self, dialect: Any, name: str, *, committed: bool) -> None:
         original = getattr(dialect, name)
 
         def ending(connection: Connection, *arguments: Any, **named: Any) -> None:
-            transaction = connection.info.pop(_TRANSACTION, None)
+            transaction = connection.info.pop(self._transaction, None) if self._open else None
             started = self._clock()
             try:
                 original(connection, *arguments, **named)
@@ -104,8 +115,7 @@ class DatabaseWatch:
                 if transaction is not None:
                     self._end(transaction, committed=committed, started=started)
 
-        setattr(dialect, name, ending)
-        self._wrapped.append((dialect, name, original))
+        self._replace(dialect, name, ending)
 
     def _end(self, transaction: Transaction, *, committed: bool, started: int) -> None:
         self._sink.ended(
@@ -113,7 +123,15 @@ class DatabaseWatch:
         )
 
     def _began(self, connection: Connection) -> None:
-        connection.info[_TRANSACTION] = Transaction(next(self._ids), self._clock())
+        connection.info[self._transaction] = Transaction(next(self._ids), self._clock())
+
+    def _transaction_of(self, connection: Connection) -> Transaction:
+        """The connection's transaction; one that began before anybody listened counts as begun at the start."""
+        transaction: Transaction | None = connection.info.get(self._transaction)
+        if transaction is None:
+            self._connected(connection)
+            transaction = connection.info[self._transaction] = Transaction(next(self._ids), 0)
+        return transaction
 
     # statements
 
@@ -171,9 +189,7 @@ class DatabaseWatch:
     ) -> None:
         ended = self._clock()
         autocommit = connection._is_autocommit_isolation()  # noqa: SLF001 - has no public form
-        transaction = None if autocommit else connection.info.get(_TRANSACTION)
-        if transaction is None:
-            transaction = Transaction(0, ended)
+        transaction = Transaction(0, ended) if autocommit else self._transaction_of(connection)
         request = CURRENT.get()
         statement = Statement(
             sql=sql,
@@ -189,7 +205,7 @@ class DatabaseWatch:
             autocommit=transaction.id == 0,
         )
         if statement.unit_of_work:
-            transaction.unit_of_work_tables.add(_table_of(context))
+            transaction.mapped.add(_table_of(context))
         if request is not None:
             request.statements.append((statement, transaction))
         self._sink.executed(statement, transaction, request)
@@ -210,39 +226,63 @@ class DatabaseWatch:
 
     # sessions
 
-    def _flushed(self, session: Session, _flush: Any) -> None:
-        for mapper, states in _written(session).items():
+    def _joined(self, session: Session, _transaction: Any, connection: Connection) -> None:
+        session.info.setdefault(self._connections, WeakSet()).add(connection)
+
+    def _flushing(self, session: Session, _flush: Any, _objects: Any) -> None:
+        """What the session's connections wrote for mapped objects before this flush was a bulk operation."""
+        self._settle(session, {})
+
+    def _flushed(self, session: Session, flush: Any) -> None:
+        imaged: dict[int, set[str]] = {}
+        for mapper, states in _written(session, flush).items():
             connection = session.connection(bind_arguments={"mapper": mapper})
-            transaction = connection.info.get(_TRANSACTION) or Transaction(0, self._clock())
+            transaction = self._transaction_of(connection)
             images = images_of_flush(states, connection.dialect)
-            request = CURRENT.get()
-            self._sink.flushed(images, transaction, request)
-            if transaction.id == 0:
-                now = self._clock()
-                self._sink.ended(transaction, committed=True, started=now, ended=now, context=request)
+            imaged.setdefault(id(transaction), set()).update(image.table for image in images)
+            self._sink.flushed(images, transaction, CURRENT.get())
+        self._settle(session, imaged)
+
+    def _settle(self, session: Session, imaged: Mapping[int, Collection[str]]) -> None:
+        for connection in tuple(session.info.get(self._connections, ())):
+            transaction = None if connection.closed else connection.info.get(self._transaction)
+            if transaction is not None:
+                transaction.settle(imaged.get(id(transaction), ()))
 
     # connections that escape
 
-    def _handing_out(self) -> Callable[..., Any]:
-        original = self._raw_connection
-        watch = self
-
+    def _handing_out(self, original: Callable[[Engine], Any]) -> Callable[[Engine], Any]:
         def raw_connection(engine: Engine) -> Any:
-            connection = original(engine)
-            if sys._getframe(1).f_globals.get("__name__", "").startswith("sqlalchemy."):  # noqa: SLF001
-                return connection  # SQLAlchemy's own use of it
-            request = CURRENT.get()
-            if request is not None:
-                request.escaped = True
-            connection.info[_RAW] = True
-            watch._sink.escaped(request)  # noqa: SLF001 - its own class
-            return connection
+            return self._escaping(original(engine))
 
         return raw_connection
 
+    def _lending_out(self, original: property) -> property:
+        def connection(of: Connection) -> Any:
+            return self._escaping(original.__get__(of))
+
+        return property(connection)
+
+    def _escaping(self, connection: Any) -> Any:
+        """The pool's connection, noted as escaped unless SQLAlchemy asks for its own use."""
+        if self._open and not _asked_by_sqlalchemy() and self._raw not in connection.info:
+            connection.info[self._raw] = True
+            request = CURRENT.get()
+            if request is not None:
+                request.escaped = True
+            self._sink.escaped(request)
+        return connection
+
     def _returned(self, _dbapi_connection: Any, record: Any) -> None:
-        if record.info.pop(_RAW, False):
+        if record.info.pop(self._raw, False):
             self._sink.escaped(CURRENT.get())
+
+
+def _asked_by_sqlalchemy() -> bool:
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the interpreter's documented way to the caller
+    while frame is not None and frame.f_globals.get("__name__") == __name__:
+        frame = frame.f_back  # ends at the bottom of a greenlet where an async facade was asked
+    return frame is not None and str(frame.f_globals.get("__name__")).startswith("sqlalchemy.")
 
 
 def _table_of(context: Any) -> str:
@@ -257,16 +297,17 @@ def _all_mappers() -> Iterator[Mapper[Any]]:
         yield from registry.mappers
 
 
-def _written(session: Session) -> dict[Mapper[Any], list[tuple[str, Any]]]:
-    """The objects a flush wrote, by mapper: (`insert`, `update` or `delete`, object)."""
+def _written(session: Session, flush: UOWTransaction) -> dict[Mapper[Any], list[tuple[str, Any]]]:
+    """The objects a flush wrote, by mapper: (`insert`, `update` or `delete`, object).
+
+    The flush's own list, for orphans that a relationship deletes stand in none of the session's.
+    """
     found: dict[Mapper[Any], list[tuple[str, Any]]] = {}
-    groups: Sequence[tuple[str, Any]] = (
-        ("insert", session.new),
-        ("update", session.dirty),
-        ("delete", session.deleted),
-    )
-    for action, objects in groups:
-        for item in objects:
-            if action != "update" or session.is_modified(item):
-                found.setdefault(item._sa_instance_state.mapper, []).append((action, item))
+    for state, (is_delete, list_only) in flush.states.items():
+        item = state.obj()
+        if list_only or item is None:
+            continue
+        action = "delete" if is_delete else "insert" if state.key is None else "update"
+        if action != "update" or session.is_modified(item):
+            found.setdefault(state.mapper, []).append((action, item))
     return found

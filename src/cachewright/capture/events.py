@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -23,16 +23,21 @@ UNKNOWN = Unknown()
 class Transaction:
     """A database transaction as its connection saw it.
 
-    `written` (tags) and the tables that a flush wrote, or gave images of, are for the sink that turns writes into
-    tags; they live here because a transaction may outlive the request, the thread and the session that opened
-    it. `id` 0 is autocommit.
+    `written` (tags) is for the sink that turns writes into tags; it lives here because a transaction may outlive
+    the request, the thread and the session that opened it. `mapped` are the tables that a session has written
+    since its last flush, `unseen` those of which it gave no images (bulk operations). `id` 0 is autocommit.
     """
 
     id: int
     began: int
     written: set[str] = field(default_factory=set)
-    unit_of_work_tables: set[str] = field(default_factory=set)
-    imaged_tables: set[str] = field(default_factory=set)
+    mapped: set[str] = field(default_factory=set)
+    unseen: set[str] = field(default_factory=set)
+
+    def settle(self, imaged: Collection[str]) -> None:
+        """A flush begins, or ended with images of these tables: what else was written stays unseen."""
+        self.unseen |= self.mapped.difference(imaged)
+        self.mapped.clear()
 
 
 @dataclass(frozen=True, slots=True)

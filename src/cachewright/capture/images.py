@@ -59,12 +59,24 @@ def _column(action: Action, state: InstanceState[Any], column: Column[Any]) -> t
     if action == "insert":
         value = history.added[0] if history.added else _unset(state, key, column)
         return value, value
+    if not history.has_changes() and _set_by_flush(state, column):
+        return UNKNOWN, UNKNOWN
     unchanged = history.unchanged[0] if history.unchanged else UNKNOWN
     old = history.deleted[0] if history.deleted else unchanged
     new = history.added[0] if history.added else unchanged
     if history.added and not history.deleted and not history.unchanged:
         old = UNKNOWN
     return old, new
+
+
+def _set_by_flush(state: InstanceState[Any], column: Column[Any]) -> bool:
+    """Whether an update may have given the column a value that no history tells of."""
+    return (
+        column.onupdate is not None
+        or column.server_onupdate is not None
+        or column.computed is not None
+        or column is state.mapper.version_id_col
+    )
 
 
 def _unset(state: InstanceState[Any], key: str, column: Column[Any]) -> Any:

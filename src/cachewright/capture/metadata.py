@@ -24,7 +24,9 @@ class Tables:
 def declared_tables() -> Tables:
     """What all mapped classes of the process declare, names in lower case."""
     tables = {
-        table_name(table.schema, table.name): table for metadata in _all_metadata() for table in metadata.tables.values()
+        table_name(table.schema, table.name): table
+        for metadata in _all_metadata()
+        for table in metadata.tables.values()
     }
     return Tables(
         columns={

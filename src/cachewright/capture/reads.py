@@ -7,7 +7,7 @@ a frame outside of them says that an answer may depend on it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from starlette import background, datastructures, requests
@@ -36,13 +36,40 @@ def _note(what: str) -> None:
         return
     frame = sys._getframe(1)  # noqa: SLF001 - the interpreter's documented way to the caller
     while frame.f_globals.get("__name__") in _PASSED_OVER and frame.f_back is not None:
+        if frame.f_code is _HEADERS_CODE:
+            return  # what is read of these headers is noted one by one
         frame = frame.f_back
     if str(frame.f_globals.get("__name__", "")).partition(".")[0] not in _FRAMEWORKS:
         context.read(what)
 
 
+class _WatchedHeaders(list[tuple[bytes, bytes]]):
+    """The raw headers of a scope; they stay watched in the copies that a middleware makes of the scope."""
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        _note("headers")
+        return super().__iter__()
+
+    def __contains__(self, item: object) -> bool:
+        _note("headers")
+        return super().__contains__(item)
+
+    def __getitem__(self, at: Any) -> Any:
+        _note("headers")
+        return super().__getitem__(at)
+
+
 class WatchedScope(dict[str, Any]):
     """An ASGI scope that notices when application code looks into it directly."""
+
+    def __init__(self, scope: Mapping[str, Any]) -> None:
+        super().__init__(scope)
+        self["headers"] = scope["headers"]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if key == "headers" and not isinstance(value, _WatchedHeaders):
+            value = _WatchedHeaders(value)
+        super().__setitem__(key, value)
 
     def __getitem__(self, key: str) -> Any:
         if key in _SCOPE_ITEMS:
@@ -53,6 +80,9 @@ class WatchedScope(dict[str, Any]):
         if key in _SCOPE_ITEMS and key in self:
             _note(_SCOPE_ITEMS[key])
         return super().get(key, default)
+
+
+_HEADERS_CODE = datastructures.Headers.__init__.__code__
 
 
 class _WatchedCookies(dict[str, str]):

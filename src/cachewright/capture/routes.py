@@ -6,70 +6,15 @@ reference: a route is addressed by its *holder*, the object whose `app` attribut
 
 from __future__ import annotations
 
-import re
-import types
-import typing
 from collections.abc import Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from enum import Enum
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import parse_qsl
 
 from starlette.routing import BaseRoute, Mount
 from starlette.routing import Route as StarletteRoute
 
-Where = Literal["path", "query", "header", "cookie"]
-
-_LONGEST_INTEGER = 40
-#: Longer ones stay as they are written: Python refuses to convert more than 4300 digits.
-_INTEGER = re.compile(r"[+-]?[0-9]{1,1000}\Z")
-_TRUE = frozenset({"1", "true", "t", "yes", "y", "on"})
-_FALSE = frozenset({"0", "false", "f", "no", "n", "off"})
-
-
-@dataclass(frozen=True, slots=True)
-class Param:
-    """A declared parameter: its name on the wire, where it stands, its plain type, its default."""
-
-    name: str
-    where: Where
-    type: str
-    required: bool
-    default: Any = None
-    multiple: bool = False
-
-    def canonical(self, given: Sequence[str]) -> Any:
-        """The one spelling of the texts given for it: a text, a list of texts, or None where it is absent."""
-        if not given:
-            return _plain(self.default)
-        if self.multiple:
-            return [self._spelled(text) for text in given]
-        return self._spelled(given[-1])
-
-    def _spelled(self, text: str) -> str:
-        if self.type == "int" and len(text) <= _LONGEST_INTEGER and _INTEGER.match(text):
-            return str(int(text))
-        if self.type == "bool":
-            folded = text.lower()
-            return "true" if folded in _TRUE else "false" if folded in _FALSE else text
-        return text
-
-
-def _plain(value: Any) -> Any:
-    """A declared default in the spelling of `Param.canonical`."""
-    match value:
-        case None:
-            return None
-        case Enum():
-            return _plain(value.value)
-        case bool():
-            return "true" if value else "false"
-        case str() | int() | float():
-            return str(value)
-        case list() | tuple() | set() | frozenset():
-            return [_plain(item) for item in value]
-    return str(value)
+from cachewright.capture.params import ANY, Param, declared
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,7 +53,10 @@ class Route:
         return not names <= declared
 
     def values(self, scope: Mapping[str, Any], path_params: Mapping[str, Any]) -> dict[str, Any]:
-        """The request's path and declared query parameters, by the names of key patterns, defaults filled in."""
+        """The request's path and declared query parameters, by the names of key patterns, defaults filled in.
+
+        Path parameters stay as they are written: an answer may quote the path.
+        """
         given: dict[str, list[str]] = {}
         query = scope.get("query_string", b"")
         if query:
@@ -118,8 +66,6 @@ class Route:
         for param in self.params:
             if param.where == "query":
                 values[f"query.{param.name}"] = param.canonical(given.get(param.name, ()))
-            elif param.where == "path" and param.name in path_params:
-                values[f"path.{param.name}"] = param.canonical((str(path_params[param.name]),))
         return values
 
 
@@ -155,6 +101,9 @@ def _effective(routes: Sequence[BaseRoute]) -> Iterator[tuple[BaseRoute, Any]]:
             yield effective.original_route, effective
 
 
+_REST = ("query", ANY)
+
+
 def _leaf(route: StarletteRoute, holder: Any, prefix: str) -> Route:
     path = getattr(holder, "path_format", route.path_format)
     endpoint = getattr(holder, "endpoint", route.endpoint)
@@ -162,21 +111,18 @@ def _leaf(route: StarletteRoute, holder: Any, prefix: str) -> Route:
     overrides = _overrides(provider)
     params: dict[tuple[str, str], Param] = {}
     credentials: dict[str, None] = {}
-    exact_query = False
     for node in _tree(getattr(holder, "dependant", None), overrides):
-        for given in _fields(node):
-            exact_query |= given.exact and given.where == "query"
-            for param in given.params():
-                params.setdefault((param.where, param.name), param)
+        for param in declared(node):
+            params.setdefault((param.where, param.name), param)
         credentials.update(dict.fromkeys(_security(node)))
     return Route(
         methods=frozenset(getattr(holder, "methods", None) or route.methods or {"GET"}),
         template=prefix + path,
         endpoint=f"{getattr(endpoint, '__module__', '')}.{getattr(endpoint, '__qualname__', repr(type(endpoint)))}",
-        params=tuple(params.values()),
+        params=tuple(param for key, param in params.items() if key != _REST),
         credentials=tuple(credentials),
         holder=holder,
-        exact_query=exact_query,
+        exact_query=_REST in params,
         provider=provider,
         overrides=overrides,
     )
@@ -197,29 +143,6 @@ def _tree(dependant: Any, overrides: Mapping[Any, Any]) -> Iterator[Any]:
             yield from _tree(get_dependant(path=child.path or "", call=overrides[child.call]), overrides)
         else:
             yield from _tree(child, overrides)
-
-
-def _unwrapped(annotation: Any) -> Any:
-    """`annotation` without `Annotated` and `None`."""
-    if typing.get_origin(annotation) is typing.Annotated:
-        return _unwrapped(typing.get_args(annotation)[0])
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        rest = [item for item in typing.get_args(annotation) if item is not type(None)]
-        return _unwrapped(rest[0]) if len(rest) == 1 else annotation
-    return annotation
-
-
-def _type_name(annotation: Any) -> str:
-    if typing.get_origin(annotation) is Literal:
-        return "enum"
-    if not isinstance(annotation, type):
-        return "other"
-    if issubclass(annotation, Enum):
-        return "enum"
-    for plain, name in ((bool, "bool"), (int, "int"), (float, "float"), (str, "str")):
-        if issubclass(annotation, plain):
-            return name
-    return "other"
 
 
 def _security(dependant: Any) -> Iterator[str]:

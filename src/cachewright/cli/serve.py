@@ -36,9 +36,12 @@ def serve(
     from cachewright.cli.uvicorn_options import scheme_of, uvicorn_options
     from cachewright.cli.workers import serve_workers
     from cachewright.spec.document import load_spec
+    from cachewright.spec.target import compile_plan
 
     options = uvicorn_options(server_arguments)
-    for note in load_spec(spec).normalised:
+    document = load_spec(spec)
+    compile_plan(document)  # what cannot be understood is said before anything starts
+    for note in document.normalised:
         say(f"{spec}: {note}")
     warn_if_unreachable(redis)
     environment = environment_of(app, spec, redis=redis, workers=workers, factory=factory)

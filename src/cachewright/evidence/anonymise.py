@@ -9,7 +9,8 @@ from typing import Any
 
 from cachewright.capture.credentials import claims_expire, claims_of, credential_of, request_values
 from cachewright.capture.events import UNKNOWN, RowImage
-from cachewright.capture.routes import Param, Route
+from cachewright.capture.params import Param
+from cachewright.capture.routes import Route
 from cachewright.evidence.hashing import Hasher, Long
 from cachewright.evidence.masking import masked
 from cachewright.evidence.showing import Showing

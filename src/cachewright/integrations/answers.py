@@ -52,7 +52,8 @@ _decoder = msgspec.msgpack.Decoder(Answer)
 class HeldBack:
     """A `send` that calls `whole` with the response before passing on its last message.
 
-    A response in several messages is a stream: it is passed on as it comes, and `whole` is never called.
+    A response in several messages, or one that does not say how long it is, is a stream: it is passed on as it
+    comes, and `whole` is never called.
     """
 
     _send: Send
@@ -63,8 +64,10 @@ class HeldBack:
     async def __call__(self, message: Message) -> None:
         kind = message["type"]
         if kind == "http.response.start" and not self.streamed:
-            self._start = message
-            return
+            self.streamed = not any(key.lower() == b"content-length" for key, _ in message.get("headers", ()))
+            if not self.streamed:
+                self._start = message
+                return
         start, self._start = self._start, None
         if start is not None:
             if kind == "http.response.body" and not message.get("more_body", False):

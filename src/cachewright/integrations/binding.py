@@ -32,7 +32,7 @@ class Lookup:
 
     `key` is the logical key, with the host in front unless the service has one host; `credential` the keyed
     hash of whatever says who sent it; `variant` the digest of what else the token says of its bearer;
-    `expires_in` the seconds until the token ends.
+    `expires_at` when the token ends (wall seconds).
     """
 
     target: Target
@@ -40,7 +40,7 @@ class Lookup:
     tags: tuple[str, ...]
     credential: str | None
     variant: bytes | None
-    expires_in: float | None
+    expires_at: float | None
     carrier: str | None
 
     @property
@@ -57,10 +57,8 @@ class Binder:
         self._secret = secret
         self._names = {target.name: _extra_names(plan, target) for target in plan.targets.values()}
 
-    def bind(
-        self, target: Target, context: RequestContext, scope: Mapping[str, Any], now: float
-    ) -> Lookup | Bypass:
-        """The lookup for this request, or why there is none. `now` in wall seconds."""
+    def bind(self, target: Target, context: RequestContext, scope: Mapping[str, Any]) -> Lookup | Bypass:
+        """The lookup for this request, or why there is none."""
         route = context.route
         assert route is not None
         plain = context.scope
@@ -80,14 +78,13 @@ class Binder:
             return Bypass(Reason.UNBOUND_KEY)
         if target.scope in _PRIVATE and credential is None:
             return Bypass(Reason.UNBOUND_KEY)
-        expires = claims_expire(claims)
         return Lookup(
             target=target,
             key=bound.key if self._plan.single_host else f"@{escape(_origin(scope))}:{bound.key}",
             tags=bound.tags,
             credential=credential,
             variant=self._variant(claims) if target.scope in _PRIVATE else None,
-            expires_in=None if expires is None else max(0.0, expires - now),
+            expires_at=claims_expire(claims),
             carrier=carrier,
         )
 
@@ -96,6 +93,7 @@ class Binder:
         route = context.route
         assert route is not None
         declared = {f"{param.where}:{param.name}" for param in route.params} | set(route.credentials)
+        declared |= {f"path:{name}" for name in context.path_params}
         reads = context.reads | context.outer_reads
         accounted = covered(
             lookup.target.scope,

@@ -33,7 +33,7 @@ class Edge:
         if target is None:
             await app(scope, receive, send)
             return
-        bound = self._parts.binder.bind(target, context, scope, self._parts.wall())
+        bound = self._parts.binder.bind(target, context, scope)
         if isinstance(bound, Bypass):
             self._parts.cache.stats.bypassed(target.name, bound.reason)
             await app(scope, receive, send)
@@ -61,7 +61,9 @@ class Edge:
         if route is None or context.scope.get(UNCACHED):
             return None
         target = self._parts.plan.targets.get((scope["method"], route.template))
-        if target is None or target.policy.mode != "live":
+        if target is None or target.policy.mode != "live" or target.method not in ("GET", "HEAD"):
+            return None
+        if route.outdated or (route.exact_query and route.undeclared(context.scope)):
             return None
         if target.problem is not None and not self._parts.at_its_word:
             return None

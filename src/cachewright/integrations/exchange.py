@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import assert_never
+from typing import Any, assert_never
 
 import msgspec
 
 from cachewright.capture.asgi import ASGIApp, Receive, Scope, Send
 from cachewright.capture.context import RequestContext
+from cachewright.capture.credentials import header_of
 from cachewright.integrations.answers import Answer, HeldBack
 from cachewright.integrations.binding import Binder, Lookup
 from cachewright.integrations.writes import DatabaseEyes
@@ -19,10 +20,13 @@ from cachewright.runtime.lookup import Lookup as Found
 from cachewright.runtime.lookup import LookupRequest, credential_tag
 from cachewright.spec import semantics
 from cachewright.spec.semantics import GUARDS, Bypass, Load, LoadFacts, Reason, Serve, Token
+from cachewright.spec.tags import target_tag
 from cachewright.spec.target import Plan
 
 #: A scope may carry a list under this key; what became of the request is appended to it.
 OUTCOMES = "cachewright.outcomes"
+#: RFC 9110 §13.1
+_CONDITIONS = ("if-none-match", "if-modified-since", "if-match", "if-unmodified-since")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,10 @@ class Exchange:
         except msgspec.DecodeError:
             await self._miss(found, Reason.ABSENT, fill=True)
             return
+        if _conditional(self.context.scope) and _validated(answer):
+            self.parts.cache.stats.bypassed(self.lookup.target.name, Reason.BYPASS_CONDITION)
+            await self.app(self.scope, self.receive, self.send)
+            return
         self.parts.cache.stats.hit(self.lookup.target.name, found.tier, self.parts.wall() - asked)
         self._report(found, hit=True, reason=None)
         await answer.send(self.send)
@@ -137,9 +145,12 @@ class Exchange:
         parts = self.parts
         began = parts.wall()
 
+        filled = False
+
         async def whole(answer: Answer) -> None:
-            parts.loading.discard(self.context)
+            nonlocal filled
             payload = await self._fill(found, answer, reason, began, wanted=fill)
+            filled = payload is not None
             if lead is not None and payload is not None:
                 lead.land(payload)
             elif lead is not None:
@@ -151,6 +162,9 @@ class Exchange:
             await self.app(self.scope, self.receive, held_back)
         finally:
             parts.loading.discard(self.context)
+            if filled and self.context.wrote:  # after it had answered: its next execution would write again
+                await parts.cache.invalidate((target_tag(self.lookup.target.name),))
+                parts.cache.stats.refused(self.lookup.target.name, (Reason.WROTE,))
         parts.cache.stats.loaded(self.lookup.target.name, parts.wall() - began)
         if held_back.streamed:
             if lead is not None:
@@ -178,15 +192,14 @@ class Exchange:
     async def _stored(self, found: Found, payload: bytes, began: float) -> bytes | None:
         parts, lookup = self.parts, self.lookup
         policy = lookup.target.policy
+        left = None if lookup.expires_at is None else max(0.0, lookup.expires_at - began)
         stored = await parts.cache.fill(
             found.ticket,
             payload,
             loaded_at=began,
-            lifetime=semantics.entry_lifetime(
-                policy, lookup.target.scope, parts.dice() * 2 - 1, lookup.expires_in
-            ),
+            lifetime=semantics.entry_lifetime(policy, lookup.target.scope, parts.dice() * 2 - 1, left),
             acceptance_lifetime=(
-                semantics.acceptance_lifetime(policy, lookup.expires_in) if lookup.needs_acceptance else None
+                semantics.acceptance_lifetime(policy, left) if lookup.needs_acceptance else None
             ),
         )
         return payload if stored else None
@@ -235,3 +248,12 @@ class Exchange:
                     lookup.target.name, lookup.key, dict(found.seen.tokens), hit, reason, refused, unkeyed
                 )
             )
+
+
+def _conditional(scope: Mapping[str, Any]) -> bool:
+    return any(header_of(scope, name) is not None for name in _CONDITIONS)
+
+
+def _validated(answer: Answer) -> bool:
+    """Whether the application gives validators, and so compares them with the request's conditions itself."""
+    return answer.header(b"etag") is not None or answer.header(b"last-modified") is not None

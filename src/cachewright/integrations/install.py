@@ -28,7 +28,9 @@ from cachewright.integrations.writes import DatabaseEyes
 from cachewright.runtime.cache import Cache
 from cachewright.runtime.settings import Settings
 from cachewright.spec.document import Document, load_spec
+from cachewright.spec.executed import unexecuted
 from cachewright.spec.model import CachingSpecification
+from cachewright.spec.problems import spelt
 from cachewright.spec.target import Plan, compile_plan
 from cachewright.sql.cache import Facts
 
@@ -97,6 +99,8 @@ class Installed:
 
     def _cached(self, app: ASGIApp, root: Any, document: Document) -> Watched:
         plan = compile_plan(document)
+        for path, instead in unexecuted(document.spec):
+            _log.warning("not executed yet: %s (%s)", spelt(path), instead)
         for target in plan.targets.values():
             if target.problem is not None and not self._surroundings.at_its_word:
                 _log.warning("%s is not cached: %s", target.name, target.problem)

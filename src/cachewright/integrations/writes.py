@@ -7,6 +7,7 @@ returned; a rollback forgets them.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -25,6 +26,9 @@ _log = logging.getLogger("cachewright")
 _MOST_SETS = 64
 #: A read that nobody understands: no tag covers it.
 _UNCOVERED: frozenset[str] = frozenset()
+
+
+_COMMIT = re.compile(r"\s*(?:COMMIT|END)\b", re.IGNORECASE)
 
 
 class Invalidator(Protocol):
@@ -70,11 +74,15 @@ class DatabaseEyes:
             return
         if context is None and facts.reads:
             self._escaped()
+        if transaction.written and _COMMIT.match(
+            statement.sql
+        ):  # in plain text: what ends the transaction later
+            self._invalidator.invalidate(frozenset(transaction.written))  # may be called a rollback
         for write in facts.writes:
             if spared(write, self._plan.ignored_writes):
                 continue
             if statement.unit_of_work:
-                transaction.unit_of_work_tables.add(write.table)
+                transaction.mapped.add(write.table)
                 self._wrote({write.table}, transaction, context)
             else:
                 self._wrote(self._tags(self._statement_changes(write, statement)), transaction, context)
@@ -84,7 +92,6 @@ class DatabaseEyes:
     ) -> None:
         """Collect the tags of the rows a flush wrote, old and new."""
         for image in images:
-            transaction.imaged_tables.add(image.table)
             if image.action == "update" and all(
                 (image.table, c) in self._plan.ignored_writes for c in image.changed
             ):
@@ -107,8 +114,10 @@ class DatabaseEyes:
         held = frozenset(transaction.written)
         try:
             if committed:
-                unseen = transaction.unit_of_work_tables - transaction.imaged_tables
+                unseen = transaction.unseen | transaction.mapped
                 self._invalidator.invalidate(held | self._tags((table, None) for table in unseen if table))
+            elif NAMESPACE_TAG in held:  # a database may have committed by itself what nobody understood
+                self._invalidator.invalidate(held)
         finally:
             transaction.written.clear()
             self._invalidator.release(held)
@@ -125,7 +134,10 @@ class DatabaseEyes:
         """For each read of the request, the tags any one of which covers it; `since` leaves out none before."""
         found: list[frozenset[str]] = []
         for statement, _ in tuple(context.statements):
-            if statement.started < since or statement.failed:
+            if statement.started < since:
+                continue
+            if statement.failed:  # whatever the answer made of it
+                found.append(_UNCOVERED)
                 continue
             facts = self._facts.of(statement.sql, statement.dialect, statement.paramstyle)
             found.extend(self._alternatives(facts, statement))

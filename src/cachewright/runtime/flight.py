@@ -23,7 +23,7 @@ _Landing = bytes | _End
 
 
 class Lead:
-    """This caller loads; whoever asks meanwhile waits for it. To be used as a context manager.
+    """The caller loads; whoever asks meanwhile waits for it. To be used as a context manager.
 
     Leaving without `land` gives the followers nothing: after `decline` each loads alone, otherwise (the
     leader failed or was cancelled) one of them leads anew.
@@ -60,7 +60,7 @@ class Follow:
 
 @dataclass(frozen=True, slots=True)
 class Alone:
-    """This caller loads for itself only."""
+    """The caller loads for itself only."""
 
 
 class FlightTable:

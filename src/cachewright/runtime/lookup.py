@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Literal
 
 from cachewright.errors import CodecError, StoreUnavailableError
@@ -24,7 +23,7 @@ def credential_tag(credential: str) -> str:
     return f"cred:{credential}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LookupRequest:
     """One request as the tiers see it.
 
@@ -41,19 +40,19 @@ class LookupRequest:
     credential: str | None = None
     variant: bytes | None = None
 
-    @cached_property
+    @property
     def entry_name(self) -> str:
         """The name of its entry."""
         return entry_name(self.key)
 
-    @cached_property
+    @property
     def acceptance_name(self) -> str | None:
         """The name of its acceptance, None where none is needed or there is no credential."""
         if not self.needs_acceptance or self.credential is None:
             return None
         return acceptance_name(self.credential, self.key)
 
-    @cached_property
+    @property
     def all_tags(self) -> tuple[str, ...]:
         """Its tags, and that of its credential where an acceptance is at stake."""
         if self.acceptance_name is None or self.credential is None:

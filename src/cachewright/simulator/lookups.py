@@ -62,6 +62,11 @@ class Lookup:
         return (f"cred:{self.request.credential}",) if self.needs_acceptance else ()
 
     @property
+    def all_tags(self) -> tuple[str, ...]:
+        """The tags of the entry and of the acceptance."""
+        return tuple(dict.fromkeys((*self.tags, *self.own_tags)))
+
+    @property
     def read_until(self) -> int:
         """When the last statement of the recorded load returned (ns)."""
         return max((statement.ended for statement in self.statements), default=self.request.returned)

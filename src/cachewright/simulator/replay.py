@@ -1,7 +1,8 @@
 """A recording replayed against a plan, in the order in which things happened: the plain reference.
 
-It drives the same `decide` and `may_fill` as the runtime, over one store, with whole numbers for tokens. All
-time comes from the trace. What a request wrote is replayed even where its answer would have been a hit: later
+It drives the same `decide` and `may_fill` as the runtime, over one store, with whole numbers for tokens, and
+plays the one process that serves and writes: what a write holds is neither served nor filled until its end,
+and a load during which a tag was held or changed is not kept. All time comes from the trace. What a request wrote is replayed even where its answer would have been a hit: later
 answers of the recording rest on it.
 
 When a load would have been filled lies between two moments: recorded durations hold queueing that a cache
@@ -14,7 +15,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import assert_never
 
@@ -108,10 +109,13 @@ class _Entry:
 
 @dataclass(frozen=True, slots=True)
 class _Loading:
-    """A load under way: the tokens seen before it, and whether it may be filled at all."""
+    """A load under way: the tokens seen before it, how often its tags had been touched by then, whether its
+    credential was accepted for the key at that time, and whether it may be filled at all."""
 
     lookup: Lookup
     tokens: Mapping[str, int]
+    touches: Mapping[str, int]
+    accepted: bool
     fill: bool
 
 
@@ -128,6 +132,7 @@ class _Replay:
     fill_at: FillAt
     tokens: dict[str, int] = field(default_factory=dict)
     held: Counter[str] = field(default_factory=Counter)
+    touches: Counter[str] = field(default_factory=Counter)
     entries: OrderedDict[tuple[str, ...], _Entry] = field(default_factory=OrderedDict)
     acceptances: dict[tuple[str | None, tuple[str, ...]], Acceptance] = field(default_factory=dict)
     size: int = 0
@@ -141,7 +146,7 @@ class _Replay:
             order += 1
         heapq.heapify(queue)
         while queue:
-            at, turn, _, event = heapq.heappop(queue)
+            _, turn, _, event = heapq.heappop(queue)
             match event:
                 case WriteSeen():
                     self._write(event, begins=turn is _Turn.HOLD)
@@ -153,7 +158,7 @@ class _Replay:
                         order += 1
                         heapq.heappush(queue, (self.fill_at(event), _Turn.FILL, order, loading))
                 case _Loading():
-                    self._fill(event, at)
+                    self._fill(event)
                 case _:
                     assert_never(event)
         return self.found
@@ -170,6 +175,7 @@ class _Replay:
     def _write(self, write: WriteSeen, *, begins: bool) -> None:
         if begins:
             self.held.update(write.tags)
+            self.touches.update(write.tags)
             return
         self.held.subtract(write.tags)
         if write.committed:
@@ -178,10 +184,10 @@ class _Replay:
     def _change(self, tags: Iterable[str]) -> None:
         for tag in tags:
             self.tokens[tag] = self.tokens.get(tag, 0) + 1
+            self.touches[tag] += 1
 
     def _look_up(self, lookup: Lookup) -> _Loading | None:
-        accepting = (*lookup.tags, *lookup.own_tags)
-        for tag in accepting:
+        for tag in lookup.all_tags:
             self.tokens.setdefault(tag, 0)
         entry = self.entries.get(lookup.key)
         seen = Seen(
@@ -201,7 +207,7 @@ class _Replay:
                 return None
             case Load(reason, fill):
                 self.found.missed(lookup, reason)
-                return _Loading(lookup, {tag: self.tokens[tag] for tag in accepting}, fill)
+                return self._loading(lookup, seen, fill=fill)
             case Bypass(reason):
                 self.found.bypassed(lookup, reason)
                 return None
@@ -220,27 +226,48 @@ class _Replay:
             case other:
                 assert_never(other)
 
-    def _fill(self, loading: _Loading, at: int) -> None:
+    def _loading(self, lookup: Lookup, seen: Seen, *, fill: bool) -> _Loading:
+        acceptance = None if seen.held else seen.acceptance
+        return _Loading(
+            lookup,
+            tokens={tag: self.tokens[tag] for tag in lookup.all_tags},
+            touches={tag: self.touches[tag] for tag in lookup.all_tags},
+            accepted=acceptance is not None and current(acceptance.tokens, self.tokens),
+            fill=fill,
+        )
+
+    def _fill(self, loading: _Loading) -> None:
         lookup, policy = loading.lookup, loading.lookup.target.policy
-        tokens = {tag: loading.tokens[tag] for tag in lookup.tags}
-        facts = replace(lookup.facts, changed=not current(tokens, self.tokens))
-        reasons = may_fill(policy, facts, lookup.tags, declared=lookup.target.declared)
-        if not loading.fill:
-            reasons = (Reason.HELD, *reasons)
+        if loading.accepted and lookup.facts.status in (401, 403):
+            self._change(lookup.own_tags)
+        reasons = may_fill(policy, lookup.facts, lookup.tags, declared=lookup.target.declared)
+        if not reasons and loading.fill:
+            reasons = self._overtaken(loading)
         if reasons:
             self.found.refused(lookup, reasons)
-            if facts.status in (401, 403) and (lookup.request.credential, lookup.key) in self.acceptances:
-                self._change(lookup.own_tags)
-            return
-        began, now = lookup.at / _SECOND, at / _SECOND
+        elif loading.fill:
+            self._keep(loading)
+
+    def _overtaken(self, loading: _Loading) -> tuple[Reason, ...]:
+        """What writes did meanwhile to a load that could be kept as far as it alone is concerned."""
+        if any(self.held[tag] > 0 for tag in loading.touches):
+            return (Reason.HELD,)
+        touched = any(self.touches[tag] > before for tag, before in loading.touches.items())
+        return (Reason.CHANGED,) if touched else ()
+
+    def _keep(self, loading: _Loading) -> None:
+        """Store the entry, and that the credential was accepted; both live from when the load began."""
+        lookup, policy = loading.lookup, loading.lookup.target.policy
+        began = lookup.at / _SECOND
         lifetime = entry_lifetime(
             policy, lookup.target.scope, self.settings.jitter, lookup.credential_seconds
         )
-        expires = None if lifetime is None else now + lifetime
+        expires = None if lifetime is None else began + lifetime
+        tokens = {tag: loading.tokens[tag] for tag in lookup.tags}
         self._store(lookup.key, _Entry(EntryMeta(began, expires, tokens, lookup.variant), lookup))
         if lookup.needs_acceptance:
-            until = now + acceptance_lifetime(policy, lookup.credential_seconds)
-            accepted = Acceptance(now, until, loading.tokens)
+            until = began + acceptance_lifetime(policy, lookup.credential_seconds)
+            accepted = Acceptance(began, until, loading.tokens)
             self.acceptances[lookup.request.credential, lookup.key] = accepted
 
     def _store(self, key: tuple[str, ...], entry: _Entry) -> None:

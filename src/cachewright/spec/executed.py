@@ -40,6 +40,7 @@ DESCRIPTIVE: frozenset[str] = frozenset(
 #: Fields that the runtime executes, whatever their value.
 EXECUTED: frozenset[str] = frozenset(
     {
+        "enabled",
         "namespace",
         "consistency.l1_lease_ms",
         "consistency.identity_ttl_seconds",
@@ -52,6 +53,7 @@ EXECUTED: frozenset[str] = frozenset(
         "cache_targets[].depends_on",
         "cache_targets[].bypass_when",
         "cache_targets[].ignored_reads",
+        "cache_targets[].max_staleness_seconds",
         "cache_targets[].strategy.ttl.duration_seconds",
         "cache_strategy.ttl.duration_seconds",
         "cache_strategy.eviction_policy.max_items",
@@ -59,13 +61,17 @@ EXECUTED: frozenset[str] = frozenset(
         "cache_strategy.compression",
         "configuration.redis.socket_timeout_ms",
         "configuration.redis.socket_connect_timeout_ms",
+        "configuration.redis.max_connections",
         "multi_tenant.enabled",
         "multi_user.enabled",
     }
 )
 
 _NOTHING = "nothing executes this yet"
-_SOURCES = ("claim:", "header:")
+_SOURCES = ("claim:", "header:", "host")
+_LEVELS = frozenset({"l1", "l2"})
+_TWO_LEVELS = "only l1 and l2 are executed yet"
+_SHOWN = "only what the request itself shows is executed yet: claim:, header: and host"
 
 
 def _not_sliding(value: Any) -> bool:
@@ -74,9 +80,11 @@ def _not_sliding(value: Any) -> bool:
 
 #: Fields of which some values are executed: the test, and what to say of the others.
 PARTLY: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "identity.user": (lambda value: value.startswith(_SOURCES), "only claim: and header: are executed yet"),
-    "identity.tenant": (lambda value: value.startswith(_SOURCES), "only claim: and header: are executed yet"),
-    "cache_targets[].levels": (lambda value: {"l1", "l2"} >= set(value), "only l1 and l2 are executed yet"),
+    "identity.user": (lambda value: value.startswith(_SOURCES), _SHOWN),
+    "identity.tenant": (lambda value: value.startswith(_SOURCES), _SHOWN),
+    "cache_strategy.hierarchy_level": (lambda value: value in _LEVELS, _TWO_LEVELS),
+    "cache_targets[].levels": (lambda value: set(value) <= _LEVELS, _TWO_LEVELS),
+    "cache_targets[].strategy.hierarchy_level": (lambda value: value in (None, *_LEVELS), _TWO_LEVELS),
     "cache_targets[].mode": (lambda value: value in ("live", "off"), "only live and off are executed yet"),
     "cache_targets[].cache_type": (
         lambda value: value in ("redis", "in_memory"),

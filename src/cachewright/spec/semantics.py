@@ -206,7 +206,6 @@ class LoadFacts:
     early_sql: bool = False
     snapshot: bool = False
     unowned_sql: bool = False
-    changed: bool = False
     reads: Collection[Collection[str]] = ()
     unkeyed: Collection[str] = ()
 
@@ -234,7 +233,6 @@ def may_fill(
         (facts.early_sql, Reason.EARLY_SQL),
         (facts.snapshot, Reason.SNAPSHOT),
         (facts.unowned_sql, Reason.UNOWNED_SQL),
-        (facts.changed, Reason.CHANGED),
         (not facts.reads and not declared, Reason.NO_DEPENDENCY),
         (any(not any(tag in predicted for tag in read) for read in facts.reads), Reason.DEPENDENCY_DRIFT),
         (bool(facts.unkeyed), Reason.UNKEYED_READ),

@@ -170,7 +170,7 @@ def _target(document: Document, index: int) -> Target:
             for at, text in enumerate(item.depends_on)
         ),
         policy=_policy(document.spec, index),
-        levels=tuple(item.levels or (document.spec.cache_strategy.hierarchy_level or "l2",)),
+        levels=tuple(item.levels or (document.spec.strategy_of(item).hierarchy_level,)),
         bypass=tuple(
             _parsed(document, (*place, "bypass_when", at), Condition.parse, text, template)
             for at, text in enumerate(item.bypass_when)

@@ -13,10 +13,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from redis.asyncio import BlockingConnectionPool
+from redis.asyncio import ConnectionPool
 from redis.asyncio.connection import AbstractConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
@@ -38,8 +39,9 @@ _LEFT_ALONE = "the store failed lately and is left alone for a moment"
 
 
 class Wire:
-    """A bounded pool of connections to one server, for one event loop.
+    """A bounded set of connections to one server, for one event loop.
 
+    redis-py's own pools spend more time on their books than a read takes.
     Exchanges run in `tasks`, to their end: a request that is cancelled leaves no reply on a connection, and
     a wave of cancellations is no wave of new connections.
     """
@@ -54,10 +56,10 @@ class Wire:
             "health_check_interval": 0,
             "protocol": 2,
             "decode_responses": False,
-            "max_connections": settings.max_connections,
-            "timeout": settings.read_timeout,
         }
-        self._pool = BlockingConnectionPool(**{**parse_url(url), **pinned})
+        self._factory = ConnectionPool(**{**parse_url(url), **pinned})
+        self._places = asyncio.Semaphore(settings.max_connections)
+        self._idle: list[AbstractConnection] = []
         self._read_timeout = settings.read_timeout
         self._longest = settings.read_timeout + settings.connect_timeout
         self._clock = clock
@@ -67,8 +69,8 @@ class Wire:
         self._closed = False
 
     def connection(self) -> AbstractConnection:
-        """A connection of its own, not of the pool and not yet open."""
-        connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call] # redis-py
+        """A new connection, not yet open."""
+        connection: AbstractConnection = self._factory.make_connection()  # type: ignore[no-untyped-call] # redis-py
         return connection
 
     async def exchange(self, commands: Sequence[Command], *, insist: bool = False) -> list[Reply]:
@@ -99,22 +101,37 @@ class Wire:
             raise StoreUnavailableError(_LEFT_ALONE)
 
     async def _talk(self, commands: Sequence[Command]) -> list[Reply]:
-        connection = await self._pool.get_connection()  # type: ignore[no-untyped-call] # redis-py
+        async with self._places:
+            connection = self._idle.pop() if self._idle else self.connection()
+            reused = connection.is_connected
+            try:
+                return await self._ask(connection, commands)
+            except RedisConnectionError:
+                if not reused:
+                    raise
+                # The server let go of it while it was idle. Every command here may be sent twice.
+                return await self._ask(connection, commands)
+            finally:
+                self._idle.append(connection)
+
+    async def _ask(self, connection: AbstractConnection, commands: Sequence[Command]) -> list[Reply]:
         try:
+            if not connection.is_connected:
+                await connection.connect()  # type: ignore[no-untyped-call] # redis-py
             async with asyncio.timeout(self._read_timeout):
                 await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
                 return [await _reply(connection) for _ in commands]
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
-        finally:
-            await self._pool.release(connection)
 
     async def aclose(self) -> None:
         """Cancel what is under way and close every connection."""
         self._closed = True
         await self.tasks.end(_END_SECONDS)
-        await self._pool.disconnect()
+        for connection in self._idle:
+            await connection.disconnect(nowait=True)
+        self._idle.clear()
 
 
 async def _reply(connection: AbstractConnection) -> Reply:

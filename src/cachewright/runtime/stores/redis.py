@@ -69,14 +69,10 @@ class RedisStore:
 
     async def read(self, names: Sequence[str], tags: Sequence[str]) -> Answer:
         """One MGET, shared with whoever asks at the same moment."""
-        prefix = self._prefix
-        found = await self._reads.mget(
-            [*(prefix + name for name in names), *(f"{prefix}v:{tag}" for tag in tags)]
-        )
-        return Answer(
-            {name: found[prefix + name] for name in names if prefix + name in found},
-            {tag: found[f"{prefix}v:{tag}"] for tag in tags if f"{prefix}v:{tag}" in found},
-        )
+        places = [self._prefix + name for name in names]
+        tokens = [f"{self._prefix}v:{tag}" for tag in tags]
+        found = await self._reads.mget([*places, *tokens])
+        return Answer(_named(names, places, found), _named(tags, tokens, found))
 
     async def mint(self, tags: Collection[str]) -> dict[str, bytes]:
         """`SET NX GET` for each tag. A tag that the server has no room for stays without a token."""
@@ -158,6 +154,10 @@ class RedisStore:
         """End what is under way and close every connection."""
         await self._wire.aclose()
         self._reads.abandon()
+
+
+def _named(names: Sequence[str], keys: Sequence[str], found: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {name: found[key] for name, key in zip(names, keys, strict=True) if key in found}
 
 
 def _accept(reply: Reply) -> Any:

@@ -1,0 +1,91 @@
+"""Driving a cached application in this process, and asking the same application without its cache."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import uuid4
+
+import httpx
+
+from cachewright.integrations.edge import UNCACHED
+from cachewright.integrations.exchange import OUTCOMES, Outcome
+from cachewright.integrations.install import Installed, Surroundings
+from cachewright.spec.document import Document, loads_spec
+
+
+def specification(*targets: dict[str, Any], **extra: Any) -> Document:
+    """A specification in a namespace of its own; a target without a key is named after its endpoint."""
+    for at, target in enumerate(targets):
+        target.setdefault("cache_key_pattern", f"target{at}")
+        target.setdefault("levels", ["l1", "l2"])
+    body = {"namespace": f"n{uuid4().hex}", **extra, "cache_targets": list(targets)}
+    return loads_spec(json.dumps({"caching_specification": body}))
+
+
+def get(path: str, *depends_on: str, key: str | None = None, scope: str = "public", **extra: Any) -> dict[str, Any]:
+    """A target for `GET path`."""
+    target = {"endpoint": f"GET {path}", "scope": scope, "depends_on": list(depends_on), **extra}
+    return {**target, "cache_key_pattern": key} if key else target
+
+
+class Driver:
+    """A client of a cached application."""
+
+    def __init__(self, app: Any, base_url: str = "http://test") -> None:
+        self.outcomes: list[Outcome] = []
+        self._app = app
+        self._cached = self._client({OUTCOMES: self.outcomes}, base_url)
+        self._plain = self._client({UNCACHED: True}, base_url)
+
+    def _client(self, extra: dict[str, Any], base_url: str) -> httpx.AsyncClient:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await self._app({**scope, **extra}, receive, send)
+
+        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+        return httpx.AsyncClient(transport=transport, base_url=base_url)
+
+    async def send(self, method: str, url: str, **options: Any) -> httpx.Response:
+        """A request; its outcome, if the route is cached, is the last of `outcomes`."""
+        self._cached.cookies.clear()
+        return await self._cached.request(method, url, **options)
+
+    async def get(self, url: str, **options: Any) -> httpx.Response:
+        return await self.send("GET", url, **options)
+
+    async def hit(self, url: str, **options: Any) -> bool:
+        """Whether this read is answered from the cache; the answer is the one the application gives itself."""
+        before = len(self.outcomes)
+        cached = await self.get(url, **options)
+        self._plain.cookies.clear()
+        plain = await self._plain.request("GET", url, **options)
+        assert (cached.status_code, cached.content) == (plain.status_code, plain.content)
+        assert sorted(cached.headers.multi_items()) == sorted(plain.headers.multi_items())
+        return len(self.outcomes) > before and self.outcomes[-1].hit
+
+    async def caches(self, url: str, **options: Any) -> bool:
+        """Whether the second of two reads is a hit."""
+        await self.hit(url, **options)
+        return await self.hit(url, **options)
+
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """Why the last load was not filled."""
+        return tuple(str(reason) for reason in self.outcomes[-1].refused)
+
+    async def aclose(self) -> None:
+        await self._cached.aclose()
+        await self._plain.aclose()
+
+
+@asynccontextmanager
+async def driven(app: Any, document: Document, *, base_url: str = "http://test", **around: Any) -> AsyncIterator[Driver]:
+    """`app` cached as `document` says, started by its first request. Without `redis_url` in its own memory."""
+    installed = Installed(app, document, Surroundings(**around))
+    driver = Driver(installed, base_url)
+    driver.installed = installed
+    try:
+        yield driver
+    finally:
+        await driver.aclose()
+        await installed.aclose()
