@@ -27,7 +27,6 @@ SCALE = 0.5
 #: verify asks the application up to three times for each read: it gets a share of the requests.
 VERIFIED_SHARE = 0.5
 QUIET = ("--", "--no-access-log", "--log-level", "warning")
-IDENTITY = ("--identity", "user=claim:sub", "--identity", "tenant=claim:tid")
 
 
 #: Runs a step of this name, shows it, and returns what came of it; the last argument puts that in words.
@@ -80,18 +79,8 @@ def seed(plan: Plan) -> str:
 
 def record(plan: Plan) -> str:
     """Record the example as it is under the load."""
-    command = (
-        *CACHEWRIGHT,
-        "record",
-        APP,
-        "--out",
-        str(plan.trace),
-        "--overwrite",
-        *IDENTITY,
-        "--port",
-        "0",
-        *QUIET,
-    )
+    target = ("--out", str(plan.trace), "--overwrite", "--port", "0")
+    command = (*CACHEWRIGHT, "record", APP, *target, *QUIET)
     with running(command, cwd=plan.example, environment=_database(plan, "record")) as server:
         load = put_load(plan, server, "record")
     return f"{load.requests:,} requests, {plan.trace.stat().st_size / 1024:,.0f} KiB"

@@ -21,7 +21,7 @@ from cachewright.spec.semantics import Scope
 LEAST_CHANGES = 10
 #: Where fewer changes were seen, so many times the same answer must have come back.
 LEAST_REPEATED = 30
-LEAST_HIT_RATE = 0.1
+LEAST_HIT_RATE = 0.2
 #: What a hit costs in milliseconds; a route that is faster gains nothing.
 HIT_MS = 0.4
 #: A trait of this share of a route's answers is the rule and not the exception.
