@@ -64,6 +64,12 @@ class NotEnoughEvidenceError(EvidenceError):
     code = "CWE202"
 
 
+class RequirementError(CachewrightError):
+    """A requirement of a forecast that cannot be read, or that names a figure no forecast has."""
+
+    code = "CWE203"
+
+
 class ApplicationError(CachewrightError):
     """The application to run could not be found or imported."""
 

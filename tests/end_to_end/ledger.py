@@ -28,7 +28,11 @@ class Entry(Base):
     owner: Mapped[str] = mapped_column(index=True)
 
 
-Base.metadata.create_all(engine)
+def prepare(url: str) -> None:
+    """Make the tables, once, before any worker starts."""
+    made = create_engine(url)
+    Base.metadata.create_all(made)
+    made.dispose()
 
 
 def session() -> Iterator[Session]:

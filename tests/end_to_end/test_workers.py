@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.end_to_end import ledger
 from tests.servers import serve_process
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,6 +31,7 @@ def base_url(request, tmp_path_factory, valkey_url):
     directory = tmp_path_factory.mktemp("workers")
     spec = directory / "caching.yaml"
     spec.write_text(SPEC.format(levels=request.param, namespace=f"workers{len(request.param)}"))
+    ledger.prepare(f"sqlite:///{directory}/ledger.db")
     environment = {"APP_DATABASE_URL": f"sqlite:///{directory}/ledger.db"}
     command = (sys.executable, "-m", "cachewright", "serve", "tests.end_to_end.ledger:app", "--spec", str(spec))
     arguments = ("--redis", valkey_url, "--workers", "2", "--port", "0")
@@ -66,10 +68,10 @@ def test_a_read_that_begins_after_a_write_returned_sees_it_on_every_worker(base_
     url = base_url
 
     def live(owner):
-        ledger, missed = Ledger(url, owner), []
+        own, missed = Ledger(url, owner), []
         for _ in range(ROUNDS):
-            written = ledger.add()
-            missed += [written for _ in range(2) if ledger.count() < written]
+            written = own.add()
+            missed += [written for _ in range(2) if own.count() < written]
         return missed
 
     with ThreadPoolExecutor(len(OWNERS)) as pool:
@@ -79,31 +81,31 @@ def test_a_read_that_begins_after_a_write_returned_sees_it_on_every_worker(base_
 def test_concurrent_readers_end_with_what_was_written(base_url):
     """A lost invalidation, or a late fill with old tokens, would stay for the entry's whole life."""
     url = base_url
-    ledger = Ledger(url, "dee")
+    own = Ledger(url, "dee")
     stop = threading.Event()
 
     def read():
         while not stop.is_set():
-            ledger.count()
+            own.count()
 
     with ThreadPoolExecutor(3) as pool:
         readers = [pool.submit(read) for _ in range(3)]
-        written = [ledger.add() for _ in range(ROUNDS)]
+        written = [own.add() for _ in range(ROUNDS)]
         stop.set()
         for reader in readers:
             reader.result()
     threading.Event().wait(1.1)  # the lease of a copy in a process
-    assert {ledger.count() for _ in range(6)} == {max(written)}
+    assert {own.count() for _ in range(6)} == {max(written)}
 
 
 def test_no_owner_is_ever_given_the_count_of_another(base_url):
     url = base_url
     ledgers = {owner: Ledger(url, f"{owner}-alone") for owner in OWNERS}
-    for turns, ledger in enumerate(ledgers.values(), start=1):
+    for turns, own in enumerate(ledgers.values(), start=1):
         for _ in range(turns):
-            written = ledger.add()
+            written = own.add()
         assert written >= turns
-    expected = {owner: ledger.count() for owner, ledger in ledgers.items()}
+    expected = {owner: own.count() for owner, own in ledgers.items()}
     assert len(set(expected.values())) == len(OWNERS)
 
     def look(turn):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cachewright.simulator.requirements import RequirementError, parse_requirements, unmet
+from cachewright.errors import RequirementError
+from cachewright.simulator.requirements import parse_requirements, unmet
 
 FIGURES = {
     "routes": [{"route": "GET /tasks"}],

@@ -49,7 +49,7 @@ def test_what_is_executed_is_not_named():
                 "compression": {"enabled": True, "algorithm": "gzip", "threshold_bytes": 1},
             },
             configuration={
-                "redis": {"socket_timeout_ms": 1, "socket_connect_timeout_ms": 1, "max_connections": 9}
+                "redis": {"socket_timeout_ms": 1, "socket_connect_timeout_ms": 1, "max_connections": 90}
             },
             multi_tenant={"enabled": True},
             multi_user={"enabled": True},

@@ -136,7 +136,10 @@ def _selectors(route: RouteEvidence) -> Iterator[str]:
 def _condition(
     name: str, bound: set[str | None], free: set[str | None], texts: Mapping[str, str]
 ) -> tuple[tuple[str, ...], bool]:
-    """Conditions for the `bound` values of one parameter, and whether they cover unseen values too."""
+    """Conditions for the `bound` values of one parameter, and whether they cover unseen values too.
+
+    One that covers the unseen values holds for the bound ones as well, and then stands alone.
+    """
     if bound == {None}:
         return (f"{name} absent",), True
     if None in bound:
@@ -151,11 +154,11 @@ def _condition(
         else f"{name} in [{', '.join(map(_quoted, words))}]"
     )
     guard = _guard(name, free, texts)
-    return (proven, *([guard] if guard else [])), guard is not None
+    return ((proven,), False) if guard is None else ((guard,), True)
 
 
 def _guard(name: str, free: set[str | None], texts: Mapping[str, str]) -> str | None:
-    """A second condition, for the values of the parameter that nobody used while the trace was made."""
+    """A condition for all values but those seen unaffected, also those that nobody used in the trace."""
     if free == {None}:
         return f"{name} present"
     safe = [texts.get(value) for value in free if value is not None]

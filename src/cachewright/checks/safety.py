@@ -11,13 +11,8 @@ from cachewright.checks.keys import fields_of
 from cachewright.checks.subject import Subject
 from cachewright.spec.identity import carried
 from cachewright.spec.semantics import Scope
+from cachewright.spec.sensitive import secret_words, sensitive_words, session_words
 
-_SENSITIVE = re.compile(
-    r"(?i)(?:^|[-_.])(?:auth|oauth2?|login|logout|signin|signout|sso|tokens?|passwords?|passwd|secrets?|credentials?|"
-    r"otp|mfa|2fa|csrf|api[-_]?keys?|authorization|jwt)(?:$|[-_.])"
-)
-#: May be a login's session, or one of a conference.
-_DOUBTFUL = re.compile(r"(?i)(?:^|[-_.])sessions?(?:$|[-_.])")
 _SECRETS = (
     (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), "a JSON Web Token"),
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"), "a private key"),
@@ -88,15 +83,15 @@ def sensitive_target(subject: Subject) -> Iterator[Problem]:
     """
     for view, target in subject.ready():
         parts = [part for part in view.place[1].split("/") if "{" not in part]
-        found = [part for part in parts if _SENSITIVE.search(part)]
-        doubtful = [part for part in parts if _DOUBTFUL.search(part)]
+        found = [part for part in parts if sensitive_words(part)]
+        doubtful = [part for part in parts if session_words(part)]
         if found:
             words = f"{target.name} is about {', '.join(found)}: it must not be cached"
             yield Problem(view.at("endpoint"), words)
         elif doubtful:
             words = f"{target.name} is about {', '.join(doubtful)}: sessions of logins must not be cached"
             yield Problem(view.at("endpoint"), words, "warning")
-        named = [name for name in fields_of(target) if _SENSITIVE.search(name.partition(".")[2])]
+        named = [name for name in fields_of(target) if secret_words(name.partition(".")[2])]
         named = [name for name in named if not name.startswith("claim.")]
         if named:
             yield Problem(

@@ -27,24 +27,22 @@ def simulate(
 ) -> None:
     """Replay a recording against SPEC: hit rates, times, database work, and answers that would be wrong."""
     from cachewright.cli.output import say, show, working, write_json
-    from cachewright.cli.requirements import check_names, figures_of, requirements_of
     from cachewright.cli.tables import forecast
     from cachewright.evidence.tracefile import read_trace
     from cachewright.simulator.replay import replay
+    from cachewright.simulator.requirements import parse_requirements, unmet
     from cachewright.spec.document import load_spec
     from cachewright.spec.target import compile_plan
 
-    wanted = requirements_of(require or "")
+    wanted = parse_requirements(require) if require else ()
     document = load_spec(spec)
     with working("Replaying …"):
         outcome = replay(read_trace(trace), compile_plan(document)).to_json()
-    figures = figures_of(outcome)
-    check_names(wanted, figures)
+    missed = unmet(wanted, outcome)
     if as_json:
         write_json(outcome)
     else:
         show(forecast(outcome))
-    missed = [str(requirement) for requirement in wanted if not requirement.is_met(figures)]
     for term in missed:
         say(f"not reached: {term}")
     if missed:

@@ -5,18 +5,18 @@ In doubt the answer is no: a stale or foreign answer costs more than anything sa
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 from cachewright.analysis.exchanges import RouteEvidence
 from cachewright.analysis.identity import Identity
 from cachewright.analysis.reads import LEAST_REQUESTS
-from cachewright.analysis.scope import LEAST_PRINCIPALS
+from cachewright.analysis.scope import LEAST_PRINCIPALS, key_fields
 from cachewright.analysis.study import Profile, Standing
 from cachewright.design.patterns import unwritable
 from cachewright.design.result import NotCached
 from cachewright.simulator.outcome import RouteOutcome
 from cachewright.spec.semantics import Scope
+from cachewright.spec.sensitive import secret_words, sensitive_words
 
 LEAST_CHANGES = 10
 #: Where fewer changes were seen, so many times the same answer must have come back.
@@ -28,14 +28,6 @@ HIT_MS = 0.4
 _USUAL = 0.5
 _ERRORS = 0.2
 _COOKIES = 0.05
-
-_WORD = re.compile(r"[a-z0-9]+")
-_SENSITIVE = frozenset(
-    {"login", "logout", "signin", "signout", "signup", "register", "auth", "oauth", "oauth2", "oidc",
-     "sso", "saml", "token", "tokens", "password", "passwords", "passwd", "otp", "totp", "mfa", "2fa",
-     "secret", "secrets", "credential", "credentials", "apikey", "apikeys", "csrf", "authorize",
-     "callback", "refresh"}
-)  # fmt: skip
 
 Early = Callable[[Standing, Identity], NotCached | None]
 Judged = Callable[[Profile], NotCached | None]
@@ -97,9 +89,13 @@ def _no(subject: str, code: str, text: str, **figures: float | str) -> NotCached
 
 def _sensitive(standing: Standing, _: Identity) -> NotCached | None:
     route, load = standing.route, standing.load
-    words = sorted(_SENSITIVE & set(_WORD.findall(route.template.lower())))
+    words = sensitive_words(route.template)
     if words:
         return _no(route.subject, "sensitive", f"Its path says {', '.join(words)}: secrets are never kept.")
+    secrets = [field for field in key_fields(route, standing.reads) if secret_words(field.partition(".")[2])]
+    if secrets:
+        text = f"Its answers depend on {', '.join(secrets)}: secrets are never part of a key."
+        return _no(route.subject, "sensitive", text)
     if load.set_cookie > _COOKIES:
         text = f"{load.set_cookie:.0%} of its answers set a cookie, which belongs to one browser."
         return _no(route.subject, "sensitive", text, set_cookie=load.set_cookie)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cachewright.errors import CachewrightError
+from cachewright.errors import RequirementError
 
 _TERM = re.compile(r"\s*([a-z][a-z_0-9.]*)\s*(<=|>=|!=|==|=|<|>)\s*(-?\d+(?:\.\d+)?)\s*\Z")
 _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
@@ -20,12 +20,6 @@ _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
-
-
-class RequirementError(CachewrightError):
-    """A requirement that cannot be read, or that names a figure a forecast does not have."""
-
-    code = "CWE203"
 
 
 @dataclass(frozen=True, slots=True)
