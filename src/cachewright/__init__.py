@@ -13,7 +13,7 @@ _HOMES = {
     "load_spec": "cachewright.spec.document",
 }
 
-__all__ = ["CachewrightError", "SpecError", "install", "load_spec"]  # noqa: F822 - resolved by __getattr__
+__all__ = ["CachewrightError", "SpecError", "install", "load_spec"]
 
 
 def __getattr__(name: str) -> Any:

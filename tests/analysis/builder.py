@@ -249,6 +249,7 @@ class TodoTraffic:
         writes_on_read: bool = False,
         bulk_moves: bool = False,
         agent: bool = False,
+        calm: bool = False,
     ) -> None:
         self.dice = random.Random(seed)
         self.build = TraceBuilder(identity=identity)
@@ -257,6 +258,7 @@ class TodoTraffic:
         self.extra_claims = claims or {}
         self.language, self.keyed_language = language, keyed_language
         self.hidden_trigger, self.per_credential = hidden_trigger, per_credential
+        self.writes = (1, 3, 1) if calm else (4, 8, 2)
         self.due, self.writes_on_read, self.bulk_moves, self.agent = due, writes_on_read, bulk_moves, agent
         self.tasks: dict[int, dict[str, Any]] = {}
         self.created = 0
@@ -281,7 +283,7 @@ class TodoTraffic:
         """Add this many requests."""
         kinds = ("list", "detail", "stats", "news", "create", "update", "delete")
         for _ in range(requests):
-            kind = self.dice.choices(kinds, weights=(40, 25, 20, 10, 4, 8, 2))[0]
+            kind = self.dice.choices(kinds, weights=(40, 25, 20, 10, *self.writes))[0]
             user = self.dice.choice(self.users)
             getattr(self, f"_{kind}")(user)
         return self.build

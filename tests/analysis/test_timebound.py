@@ -46,7 +46,9 @@ def test_several_values_become_a_list_where_no_condition_covers_the_unseen():
     ]
     found = _found([*bound, *[("secret", PLAIN, {})] * 12], shown=("overdue", "today"))
     assert found.bypass == ("query.due in ['overdue', 'today']",)
-    assert not found.separable, "values that may not be shown leave nothing to say of those that were not seen"
+    assert not found.separable, (
+        "values that may not be shown leave nothing to say of those that were not seen"
+    )
 
 
 def test_values_that_may_not_be_shown_are_bypassed_by_presence():

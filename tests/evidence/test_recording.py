@@ -8,7 +8,7 @@ import jwt
 import pytest
 from fastapi import BackgroundTasks, Depends, FastAPI, Header, HTTPException, Request, Response
 from fastapi.security import OAuth2PasswordBearer
-from sqlalchemy import ForeignKey, StaticPool, create_engine, event, select, text
+from sqlalchemy import ForeignKey, StaticPool, create_engine, event, insert, select, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from cachewright.capture.asgi import Watched
@@ -195,6 +195,23 @@ async def test_reads_flags_and_background_work(recorded):
     assert (touched.set_cookie, touched.background) == (True, True)
     [update] = (seen for seen in recorded.statements if "SET title = title" in recorded.texts[seen.text].sql)
     assert update.request == touched.id
+
+
+def test_new_rows_whose_keys_the_database_makes_are_statements_with_their_own_binds(engine, tmp_path):
+    """SQLAlchemy calls a batch of `INSERT … RETURNING` many, yet passes one flat set of parameters."""
+    recorder = Recorder(tmp_path / "batch.trace", "tests:app", {}, time.monotonic_ns)
+    database = DatabaseWatch(recorder, time.monotonic_ns).open()
+    with Session(engine) as session:
+        session.add_all(Note(owner_id=1, title=f"title {number}") for number in range(3))
+        session.commit()
+        session.execute(insert(Note), [{"owner_id": 1, "title": "t"}, {"owner_id": 2, "title": "t"}])
+        session.commit()
+    database.close()
+    recorder.close()
+    *batch, plain = read_trace(tmp_path / "batch.trace").statements
+    assert {statement.many for statement in batch} == {1}
+    assert sum(len(statement.binds) for statement in batch) == 6
+    assert plain.many == 2
 
 
 async def test_the_schema_is_kept(recorded):

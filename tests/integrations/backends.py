@@ -1,13 +1,11 @@
 """What is known of the five backends: hand-written specifications, who asks, what is read and written."""
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 from uuid import uuid4
 
-import httpx
 import jwt
 from tests.apps import async_sqlmodel, header_lang, path_user, roles, traps
 
@@ -18,14 +16,16 @@ Headers = dict[str, str]
 
 @dataclass(frozen=True)
 class Backend:
-    """`broken` maps a kind of mistake to targets with that mistake; `reads` can be asked by anybody."""
+    """`reads` can be asked by every identity; `unsteady` are routes that answer twice with two answers."""
 
     module: ModuleType
     targets: list[dict[str, Any]]
-    identities: Callable[[httpx.Client], list[Headers]]
+    identities: list[Headers]
     reads: list[str]
     writes: list[tuple[str, str, Any]]
     extra: dict[str, Any] = field(default_factory=dict)
+    unsteady: frozenset[str] = frozenset()
+    moving: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -80,7 +80,7 @@ PATH_USER = Backend(
             OWN_USER,
         ),
     ],
-    identities=lambda _client: [{"Authorization": f"Bearer {token_of(user)}"} for user in range(1, 5)]
+    identities=[{"Authorization": f"Bearer {token_of(user)}"} for user in range(1, 5)]
     + [{"Authorization": f"Bearer {token_of(1, nonce='other')}"}, {}],
     reads=[
         url
@@ -92,7 +92,6 @@ PATH_USER = Backend(
     + [("PUT", f"/users/{n % 4 + 1}/notes/{n}", {"title": "load", "pinned": True}) for n in range(1, 9)],
 )
 
-_OPAQUE = ("person", "sessions(token={header.authorization})", "sessions")
 ASYNC_SQLMODEL = Backend(
     module=async_sqlmodel,
     targets=[
@@ -126,7 +125,7 @@ ASYNC_SQLMODEL = Backend(
             ),
         )
     ],
-    identities=lambda _client: [{"Authorization": f"Bearer {token}"} for token in async_sqlmodel.TOKENS]
+    identities=[{"Authorization": f"Bearer {token}"} for token in async_sqlmodel.TOKENS]
     + [{}, {"Authorization": "Bearer nobody"}],
     reads=[
         f"{prefix}{url}"
@@ -181,7 +180,7 @@ HEADER_LANG = Backend(
         ),
         target("/backoffice/value", "value", "public", "products"),
     ],
-    identities=lambda _client: [{"Accept-Language": text} for text in ("en", "de-DE,de;q=0.9", "fr", "ja")],
+    identities=[{"Accept-Language": text} for text in ("en", "de-DE,de;q=0.9", "fr", "ja")],
     reads=[
         "/products",
         "/products?category=books",
@@ -194,6 +193,8 @@ HEADER_LANG = Backend(
         *(f"/products/{n}" for n in range(1, 5)),
         *(f"/backoffice/products/{n}" for n in range(1, 4)),
     ],
+    unsteady=frozenset({"GET /products/{product_id}/visit"}),
+    moving=("/visit",),
     writes=[("PUT", f"/backoffice/products/{n}/price", {"price": 1000 + n}) for n in range(1, 5)]
     + [("PUT", "/visitors/v1/preferences", {"currency": "CHF"})],
 )
@@ -215,7 +216,7 @@ ROLES = Backend(
             ("/me", "me", ("accounts", "web_sessions")),
         )
     ],
-    identities=lambda _client: [{"Cookie": f"sid={sid}"} for sid in roles.SIDS] + [{}, {"Cookie": "sid=forged"}],
+    identities=[{"Cookie": f"sid={sid}"} for sid in roles.SIDS] + [{}, {"Cookie": "sid=forged"}],
     reads=[
         "/documents",
         "/documents?limit=5",
@@ -263,7 +264,7 @@ TRAPS = Backend(
         target("/export", "export", "public", "items"),
         {"endpoint": "GET /counter", "cache_key_pattern": "counter", "scope": "public", "levels": ["l1"]},
     ],
-    identities=lambda _client: [{"X-API-Key": key} for key in traps.TOKENS] + [{}, {"X-API-Key": "nobody"}],
+    identities=[{"X-API-Key": key} for key in traps.TOKENS] + [{}, {"X-API-Key": "nobody"}],
     reads=[
         "/my/items",
         "/my/items?closed=false",
@@ -276,6 +277,8 @@ TRAPS = Backend(
         *(f"/my/items/{n}" for n in range(1, 7)),
         *(f"/my/labels/{n}/items" for n in range(1, 4)),
     ],
+    moving=("/report", "/audit", "/welcome"),
+    unsteady=frozenset({"GET /my/report", "GET /my/audit", "GET /counter"}),
     writes=[
         ("POST", "/my/items/bulk-close?below=30", None),
         ("POST", "/my/items/reopen", None),

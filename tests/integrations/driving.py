@@ -1,5 +1,6 @@
 """Driving a cached application in this process, and asking the same application without its cache."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ import httpx
 from cachewright.integrations.edge import UNCACHED
 from cachewright.integrations.exchange import OUTCOMES, Outcome
 from cachewright.integrations.install import Installed, Surroundings
+from cachewright.runtime.settings import boottime
 from cachewright.spec.document import Document, loads_spec
 
 
@@ -85,7 +87,17 @@ async def driven(app: Any, document: Document, *, base_url: str = "http://test",
     driver = Driver(installed, base_url)
     driver.installed = installed
     try:
+        if "redis_url" in around:
+            await driver.get("/no/such/path")
+            await listening(installed)
         yield driver
     finally:
         await driver.aclose()
         await installed.aclose()
+
+
+async def listening(installed: Installed) -> None:
+    """Return once the cache hears of the invalidations of others: what is loaded before that is not kept."""
+    async with asyncio.timeout(10):
+        while not installed.cache._core.heard(boottime()):
+            await asyncio.sleep(0.01)

@@ -38,7 +38,9 @@ def test_values_a_database_may_hold_equal_meet(equal):
     assert len({canonical(value) for value in equal}) == 1
 
 
-@pytest.mark.parametrize("value", [1.5, None, b"x", [1], "1e3", float("nan"), float("inf"), Decimal("1e5000"), Decimal("sNaN")])
+@pytest.mark.parametrize(
+    "value", [1.5, None, b"x", [1], "1e3", float("nan"), float("inf"), Decimal("1e5000"), Decimal("sNaN")]
+)
 def test_values_of_unknown_equality_have_no_tag(value):
     assert canonical(value) is None
 

@@ -290,10 +290,13 @@ class _Answer:
 
 
 def _first(parameters: Any, *, many: bool) -> tuple[Any, int]:
-    """The first set of parameters, and how many sets there are."""
+    """The first set of parameters, and how many sets there are.
+
+    A batch of `insertmanyvalues` is said to be many too, but is one statement with one set of parameters.
+    """
     if not parameters:
         return (), 1
-    if many:
+    if many and isinstance(parameters, list):
         return parameters[0], len(parameters)
     return parameters, 1
 

@@ -2,8 +2,8 @@
 
 It drives the same `decide` and `may_fill` as the runtime, over one store, with whole numbers for tokens, and
 plays the one process that serves and writes: what a write holds is neither served nor filled until its end,
-and a load during which a tag was held or changed is not kept. All time comes from the trace. What a request wrote is replayed even where its answer would have been a hit: later
-answers of the recording rest on it.
+and a load during which a tag was held or changed is not kept. All time comes from the trace. What a request
+wrote is replayed even where its answer would have been a hit: later answers of the recording rest on it.
 
 When a load would have been filled lies between two moments: recorded durations hold queueing that a cache
 removes. So three replays run: filled when the application returned, filled after the tenth percentile of the
@@ -109,8 +109,11 @@ class _Entry:
 
 @dataclass(frozen=True, slots=True)
 class _Loading:
-    """A load under way: the tokens seen before it, how often its tags had been touched by then, whether its
-    credential was accepted for the key at that time, and whether it may be filled at all."""
+    """A load under way, with what was seen before it.
+
+    The tokens of its tags, how often those had been touched by then, whether its credential was accepted for
+    the key, and whether it may be filled at all.
+    """
 
     lookup: Lookup
     tokens: Mapping[str, int]

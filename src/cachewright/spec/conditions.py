@@ -34,6 +34,7 @@ class Clause:
     values: tuple[str | None, ...] = ()
 
     def holds(self, values: Mapping[str, Any]) -> bool:
+        """Whether it holds for these values."""
         value = values.get(self.name)
         text = None if value is None else str(value)
         match self.operator:

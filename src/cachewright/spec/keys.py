@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import date, time, timedelta
 from decimal import Decimal
@@ -74,7 +75,7 @@ def encode(value: Any, *, text: bool = False) -> str:
     return f"{rendered[:40].rpartition('%')[0] or rendered[:40]}%h{digest}"
 
 
-def _encode(value: Any, *, text: bool) -> str:  # noqa: PLR0911 - one line for each type is the plainest form
+def _encode(value: Any, *, text: bool) -> str:  # noqa: C901, PLR0911, PLR0912 - one case for each type is the plainest form
     match value:
         case None:
             return "%n"
@@ -104,7 +105,7 @@ def _encode(value: Any, *, text: bool) -> str:  # noqa: PLR0911 - one line for e
             return _enclose(
                 "m", sorted(f"{_encode(k, text=text)}%v{_encode(v, text=text)}" for k, v in value.items())
             )
-        case Set():
+        case AbstractSet():
             return _enclose("a", sorted(_encode(item, text=text) for item in value))
         case Sequence():
             return _enclose("l", [_encode(item, text=text) for item in value])

@@ -76,8 +76,11 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class EntryMeta:
-    """What an entry says of itself: when its load began (s), its tags with the tokens seen before that load,
-    and the digest of the claims it was loaded under (None where it is not bound to any)."""
+    """What an entry says of itself.
+
+    When its load began and when it ends (s), its tags with the tokens seen before that load, and the digest of
+    the claims it was loaded under (None where it is not bound to any).
+    """
 
     loaded_at: float
     expires_at: float | None

@@ -240,7 +240,9 @@ def _misread(document: Document, place: tuple[str | int, ...], error: Exception)
 def _policy(spec: CachingSpecification, index: int) -> Policy:
     item = spec.cache_targets[index]
     ttl = spec.strategy_of(item).ttl
-    limits = [limit for limit in (ttl.duration_seconds, item.max_staleness_seconds or None) if limit is not None]
+    limits = [
+        limit for limit in (ttl.duration_seconds, item.max_staleness_seconds or None) if limit is not None
+    ]
     return Policy(
         ttl=float(min(limits)) if limits else None,
         identity_ttl=float(spec.consistency.identity_ttl_seconds),

@@ -1,0 +1,26 @@
+"""A setting without an effect is named when the cache is put in place."""
+
+import logging
+
+from fastapi import FastAPI
+from tests.integrations.driving import get, specification
+
+from cachewright.integrations.install import Installed, Surroundings
+
+
+def said(caplog, *targets, **extra) -> list[str]:
+    with caplog.at_level(logging.WARNING, "cachewright"):
+        Installed(FastAPI(), specification(*targets, **extra), Surroundings())
+    return [record.getMessage() for record in caplog.records]
+
+
+def test_each_field_that_nothing_executes_is_named_once(caplog):
+    alerts = {"low_hit_rate": {"enabled": True}}
+    assert said(caplog, get("/a", "a"), get("/b", "b", percent=50), alerts=alerts) == [
+        "not executed yet: cache_targets[1].percent (the target is on for every key)",
+        "not executed yet: alerts.low_hit_rate.enabled (no alarm fires yet)",
+    ]
+
+
+def test_a_specification_that_is_executed_as_it_stands_says_nothing(caplog):
+    assert said(caplog, get("/a", "a", max_staleness_seconds=5)) == []
