@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from fastapi import Depends, FastAPI
 from sqlalchemy import (
     Column,
-    Enum,
     Engine,
+    Enum,
     ForeignKey,
-    Integer,
     MetaData,
     String,
     Table,

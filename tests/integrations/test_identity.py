@@ -1,19 +1,18 @@
 """Who may have an answer: forged, expired and swapped credentials, users deactivated, sessions ended."""
 
 import time
-from datetime import UTC, datetime
 
 import httpx
 import jwt
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 from tests.apps import path_user
 from tests.integrations.backends import PATH_USER, ROLES, document, target, token_of
 from tests.integrations.driving import driven
 from tests.servers import serve_app
 
+from cachewright.integrations.install import Surroundings
 from cachewright.verify.run import build_twin
-from cachewright.integrations.install import Installed, Surroundings
 
 
 def bearer(token: str) -> dict[str, str]:

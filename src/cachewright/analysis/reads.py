@@ -21,7 +21,7 @@ _DIAGNOSTIC = frozenset(
 )  # fmt: skip
 #: Parts of a request that no key can hold, and those of them that middleware reads to log or to trace.
 _UNKEYABLE = frozenset({"url", "client", "body", "headers"})
-_LOGGED = frozenset({"client", "url", "headers"})
+_LOGGED = frozenset({"client", "url"})
 _AUTHORIZATION = "header:authorization"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Protocol
 
 from cachewright.capture.appimport import root_of
-from cachewright.capture.context import CONTEXT, CURRENT, Clock, RequestContext
+from cachewright.capture.context import CURRENT, Clock, RequestContext
 from cachewright.capture.reads import WatchedScope, watch_reads
 from cachewright.capture.routes import Route, walk
 
@@ -44,6 +44,7 @@ class Watched:
         self._root = root_of(app) if root is None else root
         self._observer = observer
         self._clock = clock
+        self._key = f"cachewright.context.{id(self)}"  # where a request's scope holds its context
         self.routes: tuple[Route, ...] = ()
         self._stop_reads: Callable[[], None] | None = None
 
@@ -67,7 +68,11 @@ class Watched:
         return passing
 
     def close(self) -> None:
-        """Stop watching what requests read."""
+        """Take the doors away and stop watching what requests read."""
+        for route in self.routes:
+            door = route.holder.app
+            if isinstance(door, _Door) and door.key == self._key:
+                route.holder.app = door.app
         if self._stop_reads is not None:
             self._stop_reads()
             self._stop_reads = None
@@ -76,13 +81,13 @@ class Watched:
         self._stop_reads = watch_reads()
         self.routes = tuple(walk(self._root))
         for route in self.routes:
-            route.holder.app = _Door(route.holder.app, route, self._observer, self._clock)
+            route.holder.app = _Door(route.holder.app, route, self._observer, self._clock, self._key)
 
     async def _watch(self, scope: Scope, receive: Receive, send: Send) -> None:
         clock = self._clock
         context = RequestContext(started=clock(), scope=scope)
         watched = WatchedScope(scope)
-        watched[CONTEXT] = context
+        watched[self._key] = context
         outer = CURRENT.get()
         if (
             outer is not None
@@ -112,22 +117,25 @@ class Watched:
 class _Door:
     """What stands in for a route's own application."""
 
-    __slots__ = ("_app", "_clock", "_observer", "_route")
+    __slots__ = ("_clock", "_observer", "_route", "app", "key")
 
-    def __init__(self, app: ASGIApp, route: Route, observer: RequestObserver, clock: Clock) -> None:
-        self._app = app
+    def __init__(
+        self, app: ASGIApp, route: Route, observer: RequestObserver, clock: Clock, key: str
+    ) -> None:
+        self.app = app
+        self.key = key
         self._route = route
         self._observer = observer
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        context = scope.get(CONTEXT)  # not the current one: an application may call itself with other scopes
+        context = scope.get(self.key)  # not the current one: an application may call itself with other scopes
         if context is None or scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         if not isinstance(scope, WatchedScope):  # a middleware copied it
             scope = WatchedScope(scope)
         context.route = self._route
         context.path_params = dict(scope.get("path_params", {}))
         context.entered = self._clock()
-        await self._observer.enter(context, self._app, scope, receive, send)
+        await self._observer.enter(context, self.app, scope, receive, send)

@@ -45,9 +45,6 @@ class RequestContext:
         (self.reads if self.entered else self.outer_reads).add(what)
 
 
-#: The key under which a request's own scope holds its context.
-CONTEXT = "cachewright.context"
-
 CURRENT: ContextVar[RequestContext | None] = ContextVar("cachewright_request", default=None)
 
 Clock = Callable[[], int]

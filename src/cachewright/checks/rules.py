@@ -50,7 +50,7 @@ class Rule:
 RULES: tuple[Rule, ...] = (
     Rule("CW000", "error", unreadable_pattern),
     Rule("CW001", "error", scope_without_its_id),
-    Rule("CW002", "warning", public_with_credentials),
+    Rule("CW002", "error", public_with_credentials),
     Rule("CW003", "error", sensitive_target),
     Rule("CW004", "error", uncovered_read),
     Rule("CW005", "error", colliding_keys),
