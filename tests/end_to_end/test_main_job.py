@@ -10,7 +10,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-
 from tests.servers import serve_process
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -112,7 +111,7 @@ caching_specification:
     [
         (
             "a write is left out of the invalidation",
-            _written_by_hand("[\"users(id={user_id})\"]", key="user:{user_id}:notes:{path.user_id}:{pinned}", scope="user"),
+            _written_by_hand('["users(id={user_id})"]', key="user:{user_id}:notes:{path.user_id}:{pinned}", scope="user"),
         ),
         (
             "the user is left out of the key",

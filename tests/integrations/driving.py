@@ -25,7 +25,9 @@ def specification(*targets: dict[str, Any], **extra: Any) -> Document:
     return loads_spec(json.dumps({"caching_specification": body}))
 
 
-def get(path: str, *depends_on: str, key: str | None = None, scope: str = "public", **extra: Any) -> dict[str, Any]:
+def get(
+    path: str, *depends_on: str, key: str | None = None, scope: str = "public", **extra: Any
+) -> dict[str, Any]:
     """A target for `GET path`."""
     target = {"endpoint": f"GET {path}", "scope": scope, "depends_on": list(depends_on), **extra}
     return {**target, "cache_key_pattern": key} if key else target
@@ -81,13 +83,18 @@ class Driver:
 
 
 @asynccontextmanager
-async def driven(app: Any, document: Document, *, base_url: str = "http://test", **around: Any) -> AsyncIterator[Driver]:
-    """`app` cached as `document` says, started by its first request. Without `redis_url` in its own memory."""
+async def driven(
+    app: Any, document: Document, *, base_url: str = "http://test", wait: bool = True, **around: Any
+) -> AsyncIterator[Driver]:
+    """`app` cached as `document` says, started by its first request. Without `redis_url` in its own memory.
+
+    With one it is not used before the cache hears of others' invalidations, unless `wait` is false.
+    """
     installed = Installed(app, document, Surroundings(**around))
     driver = Driver(installed, base_url)
     driver.installed = installed
     try:
-        if "redis_url" in around:
+        if wait and "redis_url" in around:
             await driver.get("/no/such/path")
             await listening(installed)
         yield driver
@@ -101,3 +108,11 @@ async def listening(installed: Installed) -> None:
     async with asyncio.timeout(10):
         while not installed.cache._core.heard(boottime()):
             await asyncio.sleep(0.01)
+
+
+async def uninstall(app: Any) -> None:
+    """Close what `install` put into `app`."""
+    layer = app.middleware_stack
+    while not hasattr(layer, "_installed"):
+        layer = layer.app
+    await layer._installed.aclose()

@@ -3,6 +3,7 @@
 import enum
 import uuid
 from collections.abc import Iterator
+from typing import ClassVar
 
 from fastapi import Depends, FastAPI
 from sqlalchemy import (
@@ -110,7 +111,7 @@ class Versioned(Base):
     version: Mapped[int] = mapped_column()
     text: Mapped[str]
     stamp: Mapped[int] = mapped_column(default=0, onupdate=lambda context: 5)
-    __mapper_args__ = {"version_id_col": version}
+    __mapper_args__: ClassVar = {"version_id_col": version}
 
 
 class Person(Base):
@@ -118,14 +119,14 @@ class Person(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     kind: Mapped[str]
     name: Mapped[str]
-    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "person"}
+    __mapper_args__: ClassVar = {"polymorphic_on": "kind", "polymorphic_identity": "person"}
 
 
 class Engineer(Person):
     __tablename__ = "shop_engineers"
     id: Mapped[int] = mapped_column(ForeignKey("shop_people.id"), primary_key=True)
     language: Mapped[str]
-    __mapper_args__ = {"polymorphic_identity": "engineer"}
+    __mapper_args__: ClassVar = {"polymorphic_identity": "engineer"}
 
 
 class Seat(Base):

@@ -34,7 +34,7 @@ def without_cache(app):
     return plain
 
 
-class Enough(Exception):
+class EnoughError(Exception):
     """So many requests were made."""
 
 
@@ -46,13 +46,13 @@ class Visitor(httpx.Client):
     def request(self, *arguments, **named):
         self.left -= 1
         if self.left < 0:
-            raise Enough
+            raise EnoughError
         return super().request(*arguments, **named)
 
 
 def exercised(base, backend) -> None:
     """The beginning of the backend's own exercise, which raises where a status is not the expected one."""
-    with Visitor(base_url=base, timeout=30) as client, contextlib.suppress(Enough):
+    with Visitor(base_url=base, timeout=30) as client, contextlib.suppress(EnoughError):
         backend.module.exercise(client)
 
 
@@ -101,7 +101,10 @@ def test_no_answer_of_one_identity_reaches_another(backend, tmp_path, valkey_url
     plain = without_cache(installed)
     with serve_app(installed) as cached, serve_app(plain) as uncached:
         reads = [url for url in backend.reads if not any(url.endswith(end) for end in backend.moving)]
-        with httpx.Client(base_url=cached, timeout=30) as one, httpx.Client(base_url=uncached, timeout=30) as other:
+        with (
+            httpx.Client(base_url=cached, timeout=30) as one,
+            httpx.Client(base_url=uncached, timeout=30) as other,
+        ):
             for _ in range(3):
                 for url in reads:
                     for headers in backend.identities:

@@ -18,9 +18,10 @@ from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
-from tests.integrations.driving import Driver, driven, get, specification
+from tests.integrations.driving import Driver, driven, get, specification, uninstall
 from tests.integrations.shop import Note, Shop
 
+from cachewright.errors import ApplicationError
 from cachewright.integrations.edge import UNCACHED
 from cachewright.integrations.exchange import OUTCOMES
 from cachewright.integrations.install import Installed, Surroundings, install
@@ -80,7 +81,9 @@ async def test_head_of_a_starlette_route_stays_with_the_application(shop):
     async def note(request):
         return JSONResponse(title(shop))
 
-    async with driven(Starlette(routes=[Route("/note", note)]), specification(get("/note", "shop_notes"))) as driver:
+    async with driven(
+        Starlette(routes=[Route("/note", note)]), specification(get("/note", "shop_notes"))
+    ) as driver:
         for _ in range(2):
             answer = await driver.send("HEAD", "/note")
             assert (answer.status_code, answer.headers["content-length"]) == (200, "8")
@@ -150,7 +153,7 @@ QUERIES = [
 
 async def test_spellings_of_a_query_are_told_apart_as_the_application_does(shop):
     @shop.app.get("/echo")
-    def echo(
+    def echo(  # noqa: PLR0917 - that many kinds of parameters
         session: Session = shop.given,
         limit: int = 10,
         flag: bool = False,
@@ -204,7 +207,11 @@ async def test_a_parameter_that_the_key_lacks_is_not_kept(shop):
     ):
         return [size, lang, session.scalar(select(Note.id).where(Note.id == 1))]
 
-    for key in ("wrong:{size}", "wrong:{size}:{query.per_page}", "wrong:{size}:{query.per_page}:{header.x-lang}"):
+    for key in (
+        "wrong:{size}",
+        "wrong:{size}:{query.per_page}",
+        "wrong:{size}:{query.per_page}:{header.x-lang}",
+    ):
         async with driven(shop.app, specification(get("/wrong", "shop_notes", key=key))) as driver:
             assert not await driver.caches("/wrong")
             assert driver.refused == ("unkeyed_read",)
@@ -513,6 +520,9 @@ async def test_an_application_that_calls_itself_does_not_mix_up_its_requests(sho
         assert await driver.hit("/sized")
         assert not await driver.caches("/digest"), "what it read inside is not what it depends on"
 
+    with pytest.raises(ApplicationError, match="started already"):
+        install(app, spec)
+    app.middleware_stack = None
     install(app, spec)
     for _ in range(2):
         assert await ask("/digest") == "note 1"
@@ -520,6 +530,7 @@ async def test_an_application_that_calls_itself_does_not_mix_up_its_requests(sho
         session.get_one(Note, 1).title = "new"
         session.commit()
     assert await ask("/digest") == "new"
+    await uninstall(app)
 
 
 async def test_lifespan_websockets_and_routes_registered_at_start_up(shop):
@@ -565,6 +576,7 @@ async def test_lifespan_websockets_and_routes_registered_at_start_up(shop):
     assert (await sent.get())["type"] == "lifespan.shutdown.complete"
     assert events == ["up", "down"]
     await driver.aclose()
+    assert sum(installed.figures()["targets"]["GET /late"]["hits"].values()) == 1
 
 
 async def test_the_form_that_is_installed_in_place(app, shop):
@@ -576,6 +588,7 @@ async def test_the_form_that_is_installed_in_place(app, shop):
             session.get_one(Note, 1).title = "new"
             session.commit()
         assert (await client.get("/notes/1")).json() == "new"
+    await uninstall(app)
 
 
 # concurrency
@@ -640,6 +653,8 @@ async def test_a_scope_can_ask_for_no_cache_at_all(app):
         async def plain(scope, receive, send):
             await driver.installed({**scope, UNCACHED: True, OUTCOMES: outcomes}, receive, send)
 
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=plain), base_url="http://test") as client:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=plain), base_url="http://test"
+        ) as client:
             assert (await client.get("/notes/1")).json() == "note 1"
         assert outcomes == []

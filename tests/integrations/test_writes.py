@@ -13,7 +13,9 @@ from tests.integrations.driving import driven, get, specification
 from tests.integrations.shop import Engineer, Kind, Note, Seat, Shop, Status, Tag, User, Versioned, tagged
 
 NOTES = "/users/{user_id}/notes"
-SPEC = get(NOTES, "shop_notes(user_id={path.user_id})", "shop_tagged", "shop_tags", key="notes:user={path.user_id}")
+SPEC = get(
+    NOTES, "shop_notes(user_id={path.user_id})", "shop_tagged", "shop_tags", key="notes:user={path.user_id}"
+)
 
 
 def notes_app(shop: Shop):
@@ -227,7 +229,11 @@ def ddl(session):
     session.commit()
 
 
-WRITES = [value for value in list(globals().values()) if getattr(value, "__module__", None) == __name__ and value is not notes_app]
+WRITES = [
+    value
+    for value in list(globals().values())
+    if getattr(value, "__module__", None) == __name__ and value is not notes_app
+]
 
 
 @pytest.mark.parametrize("write", WRITES, ids=lambda write: write.__name__)
@@ -265,7 +271,13 @@ async def test_after_any_write_the_answers_are_those_of_the_application(shop, wr
     ids=lambda value: getattr(value, "__name__", ""),
 )
 async def test_a_write_that_says_whose_rows_it_changes_leaves_the_others_cached(shop, write, touched):
-    spec = get(NOTES, "shop_notes(user_id={path.user_id})", "shop_tagged", "shop_tags", key="notes:user={path.user_id}")
+    spec = get(
+        NOTES,
+        "shop_notes(user_id={path.user_id})",
+        "shop_tagged",
+        "shop_tags",
+        key="notes:user={path.user_id}",
+    )
     async with driven(notes_app(shop), specification(spec)) as driver:
         for user in (1, 2, 3):
             assert await driver.caches(f"/users/{user}/notes")
@@ -389,9 +401,7 @@ async def test_kinds_of_columns_meet_in_the_same_tag(shop):
 
     @shop.app.get("/number/{word}")
     def number(word: str, session: Session = shop.given):
-        rows = session.execute(
-            text("SELECT text FROM shop_kinds WHERE number = :n ORDER BY id"), {"n": word}
-        )
+        rows = session.execute(text("SELECT text FROM shop_kinds WHERE number = :n ORDER BY id"), {"n": word})
         return [row.text for row in rows]
 
     spec = specification(
@@ -450,7 +460,8 @@ async def test_kinds_of_columns_meet_in_the_same_tag(shop):
 
 
 @pytest.mark.parametrize(
-    "user", ["1", "-4", "01", "+1", "1e0", "9" * 19, "9" * 400, "007", "٣", "1_0"]  # noqa: RUF001
+    "user",
+    ["1", "-4", "01", "+1", "1e0", "9" * 19, "9" * 400, "007", "٣", "1_0"],
 )
 async def test_strange_numbers_in_the_path_are_answered_as_by_the_application(shop, user):
     async with driven(notes_app(shop), specification(SPEC)) as driver:
@@ -476,7 +487,13 @@ async def test_null_is_a_value_of_its_own(shop):
             with Session(shop.engine) as session:
                 session.get_one(Note, 1).folder = value
                 session.commit()
-            for url in ("/folder", "/folder?name=", "/folder?name=null", "/folder?name=None", "/folder?name=a"):
+            for url in (
+                "/folder",
+                "/folder?name=",
+                "/folder?name=null",
+                "/folder?name=None",
+                "/folder?name=a",
+            ):
                 await driver.hit(url)
 
 
@@ -505,18 +522,30 @@ async def test_inheritance_composite_keys_versions_and_computed_properties(shop)
         return [user.note_count, [note.loud for note in user.notes]]
 
     spec = specification(
-        get("/engineers/{number}", "shop_people(id={number})", "shop_engineers(id={number})", key="e:{number}"),
+        get(
+            "/engineers/{number}", "shop_people(id={number})", "shop_engineers(id={number})", key="e:{number}"
+        ),
         get("/seats/{hall}/{number}", "shop_seats(hall={hall},number={number})", key="s:{hall}:{number}"),
         get("/versioned/{number}", "shop_versioned(id={number})", key="v:{number}"),
         get("/stamped/{stamp}", "shop_versioned(stamp={stamp})", key="t:{stamp}"),
         get("/people/{number}/count", "shop_users(id={number})", "shop_notes", key="c:{number}"),
     )
-    urls = ["/engineers/1", "/seats/1/2", "/seats/2/1", "/versioned/1", "/stamped/0", "/stamped/5", "/people/1/count"]
+    urls = [
+        "/engineers/1",
+        "/seats/1/2",
+        "/seats/2/1",
+        "/versioned/1",
+        "/stamped/0",
+        "/stamped/5",
+        "/people/1/count",
+    ]
     changes = [
         lambda session: setattr(session.get_one(Engineer, 1), "name", "N"),
         lambda session: setattr(session.get_one(Engineer, 1), "language", "Rust"),
         lambda session: setattr(session.get_one(Seat, (1, 2)), "guest", "G"),
-        lambda session: session.execute(update(Seat).where(Seat.hall == 2, Seat.number == 1).values(guest="H")),
+        lambda session: session.execute(
+            update(Seat).where(Seat.hall == 2, Seat.number == 1).values(guest="H")
+        ),
         lambda session: setattr(session.get_one(Versioned, 1), "text", "T"),
         lambda session: setattr(session.get_one(Versioned, 2), "text", "U"),
         lambda session: session.add(Note(user_id=1, title="counted")),

@@ -119,9 +119,7 @@ class _Door:
 
     __slots__ = ("_clock", "_observer", "_route", "app", "key")
 
-    def __init__(
-        self, app: ASGIApp, route: Route, observer: RequestObserver, clock: Clock, key: str
-    ) -> None:
+    def __init__(self, app: ASGIApp, route: Route, observer: RequestObserver, clock: Clock, key: str) -> None:
         self.app = app
         self.key = key
         self._route = route

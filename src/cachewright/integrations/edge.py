@@ -1,5 +1,6 @@
 """The edge form of the interceptor: it stands at the door of each cached route, in front of the route's own
-security, and answers only what the application itself has already accepted for the same credential."""
+security, and answers only what the application itself has already accepted for the same credential.
+"""
 
 from __future__ import annotations
 

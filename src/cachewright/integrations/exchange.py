@@ -33,7 +33,8 @@ _CONDITIONS = ("if-none-match", "if-modified-since", "if-match", "if-unmodified-
 class Outcome:
     """What became of one request to a cached route; `refused` says why its load was not filled, or, where the
     specification is taken at its word, what the guards would have refused. `tokens` are those its tags carried
-    when it was looked up."""
+    when it was looked up.
+    """
 
     target: str
     key: str

@@ -18,6 +18,7 @@ from cachewright.capture.appimport import root_of
 from cachewright.capture.asgi import ASGIApp, Receive, Scope, Send, Watched
 from cachewright.capture.database import DatabaseWatch
 from cachewright.capture.metadata import Tables, declared_tables
+from cachewright.errors import ApplicationError
 from cachewright.integrations.binding import Binder
 from cachewright.integrations.commits import CommitInvalidator
 from cachewright.integrations.counting import DatabaseCount
@@ -45,7 +46,8 @@ class Surroundings:
 
     `secret` keys all hashes and is one per fleet; without it each process draws its own and shares no
     acceptance. `at_its_word` is for `verify` (see `exchange.Parts`). Each worker writes its figures to
-    `stats_dir` every second, and touches a file in `ready_dir` when the application has started.
+    `stats_dir` every second, and touches a file in `ready_dir` when the application has started. In `journal_dir`
+    invalidations that could not be delivered survive the process; without it they live in its memory.
     """
 
     redis_url: str | None = None
@@ -55,17 +57,24 @@ class Surroundings:
     at_its_word: bool = False
     stats_dir: Path | None = None
     ready_dir: Path | None = None
+    journal_dir: Path | None = None
 
 
 def install(app: Any, spec: Document | Path | str, **surroundings: Any) -> Any:
     """Make the Starlette or FastAPI application `app` cached as `spec` says, and return it.
 
     Call it after the application has added its own middleware and before its first request. Keyword arguments
-    are those of `Surroundings`. Raises `SpecError` when the specification cannot be understood.
+    are those of `Surroundings`. Raises `SpecError` when the specification cannot be understood, and
+    `ApplicationError` when the application has been started already: it would not notice.
     """
     around = Surroundings(**surroundings)
     document = spec if isinstance(spec, Document) else load_spec(spec)
     root = root_of(app)
+    if getattr(root, "middleware_stack", None) is not None:
+        raise ApplicationError(
+            "the application has been started already",
+            hint="Call install where the application is built, before its first request.",
+        )
     root.user_middleware.insert(0, Middleware(_Around, root=root, document=document, surroundings=around))
     return app
 
@@ -89,7 +98,7 @@ class Installed:
         self.cache: Cache | None = None
         self._surroundings = surroundings
         self._count = DatabaseCount()
-        self._watches = [DatabaseWatch(self._count, time.monotonic_ns)]
+        self._watch = DatabaseWatch(self._count, time.monotonic_ns)
         self._app = app
         self._started = False
         root = root if root is not None else root_of(app)
@@ -129,7 +138,7 @@ class Installed:
             at_its_word=self._surroundings.at_its_word,
         )
         edge.append(Edge(parts))
-        self._watches.append(DatabaseWatch(eyes, time.monotonic_ns))
+        self._count.then = eyes
         return Watched(app, edge[0], clock=time.monotonic_ns, root=root)
 
     def figures(self) -> dict[str, Any]:
@@ -148,8 +157,7 @@ class Installed:
 
     async def _start(self) -> None:
         self._started = True
-        for watch in self._watches:
-            watch.open()
+        self._watch.open()
         if self.cache is not None:
             await self.cache.start()
         self._statistics.start()
@@ -170,8 +178,7 @@ class Installed:
             return
         self._started = False
         await self._statistics.aclose()
-        for watch in self._watches:
-            watch.close()
+        self._watch.close()
         if isinstance(self._app, Watched):
             self._app.close()
         if self.cache is not None:
@@ -206,6 +213,7 @@ def _settings(spec: CachingSpecification, plan: Plan, around: Surroundings) -> S
     lifetimes = [target.policy.ttl for target in plan.targets.values()]
     return Settings(
         workers=around.workers,
+        journal_dir=around.journal_dir,
         read_timeout=redis.socket_timeout_ms / 1000,
         connect_timeout=redis.socket_connect_timeout_ms / 1000,
         max_connections=redis.max_connections or defaults.max_connections,
@@ -225,6 +233,7 @@ def from_environment(environ: dict[str, str], load: Callable[[str, bool], ASGIAp
     spec = environ.get("CACHEWRIGHT_SPEC")
     mode: Mode = "off" if environ.get("CACHEWRIGHT_MODE") == "off" else "live"
     stats, ready = environ.get("CACHEWRIGHT_STATS_DIR"), environ.get("CACHEWRIGHT_READY_DIR")
+    journal = environ.get("CACHEWRIGHT_JOURNAL_DIR")
     secret = environ.get("CACHEWRIGHT_SECRET")
     around = Surroundings(
         redis_url=environ.get("CACHEWRIGHT_REDIS_URL") or None,
@@ -233,6 +242,7 @@ def from_environment(environ: dict[str, str], load: Callable[[str, bool], ASGIAp
         mode=mode,
         stats_dir=Path(stats) if stats else None,
         ready_dir=Path(ready) if ready else None,
+        journal_dir=Path(journal) if journal else None,
     )
     document = load_spec(Path(spec)) if spec else None
     app = load(environ.get("CACHEWRIGHT_APP", ""), environ.get("CACHEWRIGHT_FACTORY") == "1")
