@@ -1,7 +1,12 @@
+import os
+import tempfile
 from collections.abc import Iterator
 
 import pytest
 from tests.servers import valkey
+
+# what undelivered invalidations leave behind stays out of the home directory, in child processes too
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="cachewright-state-")
 
 
 @pytest.fixture(scope="session")

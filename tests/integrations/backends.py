@@ -203,7 +203,7 @@ _UNINTERESTING = ["header:x-request-id", "header:user-agent"]
 ROLES = Backend(
     module=roles,
     targets=[
-        target(path, key, "credential", *tags, ignored_reads=[*_UNINTERESTING, "header:if-none-match"])
+        target(path, key, "credential", *tags, ignored_reads=_UNINTERESTING)
         for path, key, tags in (
             ("/documents", "documents:limit={limit}", ("documents", "accounts", "web_sessions")),
             ("/documents/count", "count", ("documents", "accounts", "web_sessions")),

@@ -90,7 +90,7 @@ async def driven(
 
     With one it is not used before the cache hears of others' invalidations, unless `wait` is false.
     """
-    installed = Installed(app, document, Surroundings(**around))
+    installed = Installed(app, document, Surroundings(**{"workers": 1, **around}))
     driver = Driver(installed, base_url)
     driver.installed = installed
     try:

@@ -23,8 +23,6 @@ class Workload:
     answers: int
     statuses: Mapping[int, int]
     per_minute: float
-    mean_ms: float
-    p10_ms: float
     p50_ms: float
     p95_ms: float
     database_ms: float
@@ -48,7 +46,7 @@ def workload(route: RouteEvidence, seconds: float, fields: Sequence[str]) -> Wor
     """Figures of `route` in a trace of `seconds`; `fields` make up its keys."""
     answers = [exchange for exchange in route.exchanges if exchange.request.status == 200]
     times = np.array([exchange.milliseconds for exchange in answers] or [0.0])
-    p10, p50, p95 = (round(float(value), 3) for value in np.percentile(times, [10, 50, 95]))
+    p50, p95 = (round(float(value), 3) for value in np.percentile(times, [50, 95]))
     statuses = Counter(exchange.request.status for exchange in route.exchanges)
     total = len(route.exchanges)
     return Workload(
@@ -56,8 +54,6 @@ def workload(route: RouteEvidence, seconds: float, fields: Sequence[str]) -> Wor
         answers=len(answers),
         statuses=dict(sorted(statuses.items())),
         per_minute=round(total * 60 / seconds, 3) if seconds else 0.0,
-        mean_ms=round(float(times.mean()), 3),
-        p10_ms=p10,
         p50_ms=p50,
         p95_ms=p95,
         database_ms=round(_mean([_database_ms(exchange) for exchange in answers]), 3),

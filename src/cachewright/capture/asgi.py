@@ -35,7 +35,7 @@ class RequestObserver(Protocol):
 class Watched:
     """An ASGI application around a Starlette or FastAPI one (`root`, where it is wrapped in others).
 
-    Routes get their doors with the first request, or when the lifespan has started up: an application may
+    `credentials` is what the security schemes of all its routes read. Routes get their doors with the first request, or when the lifespan has started up: an application may
     register some of them only then.
     """
 
@@ -46,6 +46,7 @@ class Watched:
         self._clock = clock
         self._key = f"cachewright.context.{id(self)}"  # where a request's scope holds its context
         self.routes: tuple[Route, ...] = ()
+        self.credentials: frozenset[str] = frozenset()
         self._stop_reads: Callable[[], None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -80,6 +81,7 @@ class Watched:
     def _open(self) -> None:
         self._stop_reads = watch_reads()
         self.routes = tuple(walk(self._root))
+        self.credentials = frozenset(read for route in self.routes for read in route.credentials)
         for route in self.routes:
             route.holder.app = _Door(route.holder.app, route, self._observer, self._clock, self._key)
 

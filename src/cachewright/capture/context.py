@@ -40,11 +40,27 @@ class RequestContext:
     returned: int = 0
     response_headers: list[tuple[bytes, bytes]] = field(default_factory=list)
 
+    def ran(self, statement: Statement, transaction: Transaction) -> None:
+        """Note a statement; beyond a bound the request counts as one whose SQL escaped."""
+        if len(self.statements) < _MOST_STATEMENTS:
+            self.statements.append((statement, transaction))
+        else:
+            self.escaped = True
+
     def read(self, what: str) -> None:
         """Note that the application read this part of the request."""
         (self.reads if self.entered else self.outer_reads).add(what)
 
 
+#: Statements of one request that are kept; what ran beyond them cannot be accounted for.
+_MOST_STATEMENTS = 1000
+
 CURRENT: ContextVar[RequestContext | None] = ContextVar("cachewright_request", default=None)
 
 Clock = Callable[[], int]
+
+
+def current_request() -> RequestContext | None:
+    """The request this code runs for; None outside of any, and in what outlives the request that started it."""
+    context = CURRENT.get()
+    return None if context is None or context.returned else context

@@ -18,7 +18,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.orm import Mapper, Session, UOWTransaction
 from sqlalchemy.pool import Pool
 
-from cachewright.capture.context import CURRENT, Clock
+from cachewright.capture.context import Clock, current_request
 from cachewright.capture.events import Statement, Transaction
 from cachewright.capture.images import images_of_flush
 from cachewright.capture.sink import SqlSink
@@ -51,6 +51,8 @@ class DatabaseWatch:
             (Session, "before_flush", self._flushing),
             (Session, "after_flush", self._flushed),
             (Pool, "checkin", self._returned),
+            (Pool, "invalidate", self._lost),
+            (Pool, "close", self._lost),
         )
 
     def open(self) -> DatabaseWatch:
@@ -119,7 +121,7 @@ class DatabaseWatch:
 
     def _end(self, transaction: Transaction, *, committed: bool, started: int) -> None:
         self._sink.ended(
-            transaction, committed=committed, started=started, ended=self._clock(), context=CURRENT.get()
+            transaction, committed=committed, started=started, ended=self._clock(), context=current_request()
         )
 
     def _began(self, connection: Connection) -> None:
@@ -190,7 +192,7 @@ class DatabaseWatch:
         ended = self._clock()
         autocommit = connection._is_autocommit_isolation()  # noqa: SLF001 - has no public form
         transaction = Transaction(0, ended) if autocommit else self._transaction_of(connection)
-        request = CURRENT.get()
+        request = current_request()
         statement = Statement(
             sql=sql,
             parameters=parameters,
@@ -207,7 +209,7 @@ class DatabaseWatch:
         if statement.unit_of_work:
             transaction.mapped.add(_table_of(context))
         if request is not None:
-            request.statements.append((statement, transaction))
+            request.ran(statement, transaction)
         self._sink.executed(statement, transaction, request)
         if transaction.id == 0:
             self._sink.ended(transaction, committed=True, started=ended, ended=ended, context=request)
@@ -240,7 +242,7 @@ class DatabaseWatch:
             transaction = self._transaction_of(connection)
             images = images_of_flush(states, connection.dialect)
             imaged.setdefault(id(transaction), set()).update(image.table for image in images)
-            self._sink.flushed(images, transaction, CURRENT.get())
+            self._sink.flushed(images, transaction, current_request())
         self._settle(session, imaged)
 
     def _settle(self, session: Session, imaged: Mapping[int, Collection[str]]) -> None:
@@ -267,7 +269,7 @@ class DatabaseWatch:
         """The pool's connection, noted as escaped unless SQLAlchemy asks for its own use."""
         if self._open and not _asked_by_sqlalchemy() and self._raw not in connection.info:
             connection.info[self._raw] = True
-            request = CURRENT.get()
+            request = current_request()
             if request is not None:
                 request.escaped = True
             self._sink.escaped(request)
@@ -275,7 +277,14 @@ class DatabaseWatch:
 
     def _returned(self, _dbapi_connection: Any, record: Any) -> None:
         if record.info.pop(self._raw, False):
-            self._sink.escaped(CURRENT.get())
+            self._sink.escaped(current_request())
+
+    def _lost(self, _dbapi_connection: Any, record: Any, *_: Any) -> None:
+        """A connection that died took its transaction with it; one whose end was reported has none left."""
+        transaction = None if record is None else record.info.pop(self._transaction, None)
+        if transaction is not None:
+            self._end(transaction, committed=False, started=self._clock())
+
 
 
 def _asked_by_sqlalchemy() -> bool:

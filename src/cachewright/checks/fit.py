@@ -9,6 +9,20 @@ from cachewright.checks.findings import Path, Problem, Severity
 from cachewright.checks.subject import Subject
 from cachewright.spec.executed import pattern_of, unexecuted
 
+#: Fields that promise something about safety, freshness or reach: who relies on one has to know of it.
+PROMISES: frozenset[str] = frozenset(
+    {
+        "consistency.strict",
+        "consistency.crash_safe",
+        "consistency.write_ack",
+        "identity.user",
+        "identity.tenant",
+        "cache_targets[].authorization",
+        "cache_targets[].mode",
+        "cache_targets[].percent",
+    }
+)
+
 
 def unknown_endpoint(subject: Subject) -> Iterator[Problem]:
     """The application has no such endpoint.
@@ -46,7 +60,9 @@ def not_executed(subject: Subject) -> Iterator[Problem]:
     """A field is set that nothing executes.
 
     ## What it does
-    Compares the fields that differ from their defaults with those that the runtime executes.
+    Compares the fields that differ from their defaults with those that the runtime executes. It is a warning
+    where the field promises something that one relies on: `consistency` (`strict`, `crash_safe`, `write_ack`),
+    `identity` from a `dependency:`, and a target's `authorization`, `mode: shadow` and `percent`.
 
     ## Why
     A setting without an effect should be known to have none.
@@ -57,11 +73,12 @@ def not_executed(subject: Subject) -> Iterator[Problem]:
     ```
 
     ## Fix
-    Nothing has to be done; the message says what happens instead.
+    The message says what happens instead. Take a warning's field out, or do without the cache where it matters.
     """
     found: dict[tuple[str, str], list[Path]] = {}
     for path, reason in unexecuted(subject.spec):
         found.setdefault((pattern_of(path), reason), []).append(path)
     for (pattern, reason), paths in found.items():
         times = f" ({len(paths)} times)" if len(paths) > 1 else ""
-        yield Problem(paths[0], f"{pattern}{times}: {reason}")
+        severity: Severity | None = "warning" if pattern in PROMISES else None
+        yield Problem(paths[0], f"{pattern}{times}: {reason}", severity)

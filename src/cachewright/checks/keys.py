@@ -8,9 +8,8 @@ from itertools import combinations
 
 from cachewright.checks.findings import Problem
 from cachewright.checks.subject import Subject, TargetView
-from cachewright.spec.identity import covered
 from cachewright.spec.keys import Field, KeyTemplate
-from cachewright.spec.target import Target
+from cachewright.spec.target import Target, identity_sources
 
 _ALWAYS_KNOWN = frozenset({"user_id", "tenant_id", "cred", "host"})
 _KEY = "cache_key_pattern"
@@ -172,25 +171,18 @@ def parameter_missing_from_key(subject: Subject) -> Iterator[Problem]:
     ## Fix
     Add it: `user:{user_id}:tasks:page={page}`; or list a header that does not matter in `ignored_reads`.
     """
-    identity = tuple(_identity(subject))
+    identity = identity_sources(subject.spec)
     for view, target in subject.ready():
         route = subject.route_of(view)
         if route is None:
             continue
         declared = route.declared | route.credentials
         token = "header:authorization" if "header:authorization" in declared else None
-        accounted = covered(target.scope, identity, declared, tuple(route.credentials), token)
-        missing = target.unkeyed((), declared, accounted) - route.credentials
+        unkeyed = target.unkeyed(identity, declared=declared, credentials=tuple(route.credentials), token=token)
+        missing = unkeyed - route.credentials
         if missing:
             listed = ", ".join(sorted(name.replace(":", " ", 1) for name in missing))
             yield Problem(view.at(_KEY), f"the key of {target.name} lacks {listed}")
-
-
-def _identity(subject: Subject) -> Iterator[str]:
-    for source in (subject.spec.identity.user, subject.spec.identity.tenant):
-        kind, _, rest = (source or "").partition(":")
-        if kind in ("claim", "header"):
-            yield f"{kind}.{rest}"
 
 
 def _is_unknown(subject: Subject, view: TargetView, name: str) -> bool:

@@ -55,9 +55,10 @@ def served_of(workers: Iterable[Mapping[str, Any]], routes: Mapping[str, str]) -
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Everything that the runs of the job found."""
+    """Everything that the runs of the job found; `findings` of `check` are counted by severity."""
 
     forecast: Mapping[str, Any]
+    findings: Mapping[str, int]
     verdict: Mapping[str, Any]
     load_before: Load
     load_after: Load
@@ -80,6 +81,10 @@ def figures(job: Job) -> dict[str, Any]:
             "queries_after": job.served_after.queries,
             "time_before_ms": round(job.served_before.time_ms, 3),
             "time_after_ms": round(job.served_after.time_ms, 3),
+        },
+        "check": {
+            "errors": job.findings.get("error", 0),
+            "warnings": job.findings.get("warning", 0),
         },
         "simulate": {"wrong_answers": job.forecast["wrong_answers"]},
         "verify": {"responses": job.verdict["responses"], "differences": job.verdict["differences"]},
@@ -111,8 +116,9 @@ def _rounded(value: float | None) -> float | None:
 
 
 def shortcomings(document: Mapping[str, Any]) -> list[str]:
-    """What a job that went well does not have."""
+    """What is not correct, however fast it was: a job that went well has none of it."""
     found = {
+        "errors that check found": document["check"]["errors"],
         "answers that the forecast finds wrong": document["simulate"]["wrong_answers"],
         "differences that verify found": document["verify"]["differences"],
         "unexpected answers before": document["load"]["errors_before"],

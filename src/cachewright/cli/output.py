@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
 import sys
 from collections.abc import Iterator
@@ -14,11 +16,25 @@ if TYPE_CHECKING:
 
 #: Tables written into a pipe or a file are not squeezed into the width of an imagined screen.
 WIDTH_WITHOUT_SCREEN = 160
+#: What stands for characters that a stream cannot write; anything else becomes a question mark.
+PLAIN = {"→": "->", "≥": ">=", "≤": "<=", "×": "x", "…": "...", "✓": "+", "✗": "-"}
+
+
+def _plainly(error: UnicodeError) -> tuple[str, int]:
+    """The error handler of streams that cannot write all of Unicode (see `codecs.register_error`)."""
+    assert isinstance(error, UnicodeEncodeError)
+    return "".join(PLAIN.get(character, "?") for character in error.object[error.start : error.end]), error.end
+
+
+codecs.register_error("cachewright.plainly", _plainly)
 
 
 def console(stream: TextIO) -> Console:
-    """A console on `stream`; NO_COLOR, dumb terminals and pipes get plain text."""
+    """A console on `stream`; NO_COLOR, dumb terminals and pipes get plain text, and ASCII where it must be."""
     from rich.console import Console
+
+    if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+        stream.reconfigure(errors="cachewright.plainly")
 
     width = None if stream.isatty() else WIDTH_WITHOUT_SCREEN
     return Console(file=stream, highlight=False, width=width, emoji=False)

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from cachewright.cli.demo_targets import Target
     from cachewright.design.result import Design
 
 UNKNOWN = "-"
@@ -117,6 +118,40 @@ def database(document: Mapping[str, Any]) -> Table:
     made.add_row("wrong answers (simulate)", "", str(document["simulate"]["wrong_answers"]))
     made.add_row(f"differences of {verdict['responses']:,} answers (verify)", "", str(verdict["differences"]))
     return made
+
+
+def targets(found: Iterable[Target]) -> Table:
+    """What a job set out to reach and what it reached; the word says what the mark and its colour say."""
+    made = table("Targets", "", "target", "reached", "required", right=("reached", "required"))
+    marks = {True: ("✓ met", "green"), False: ("✗ missed", "red"), None: ("- not measured", "")}
+    for target in found:
+        word, style = marks[target.met]
+        reached, required = _bounded(target, 2)
+        made.add_row(Text(word, style=style), Text(target.name), reached, required)
+    return made
+
+
+def missed(found: Iterable[Target]) -> list[str]:
+    """A line for each target that was missed, with digits enough to tell by how much."""
+    lines = []
+    for target in found:
+        if target.met is False:
+            reached, required = _bounded(target, 3)
+            lines.append(f"missed: {target.name}: reached {reached}, required {required}")
+    return lines
+
+
+def _bounded(target: Target, digits: int) -> tuple[str, str]:
+    """What was reached and what was required, in words."""
+    reached, required = (_figure(value, target.unit, digits) for value in (target.reached, target.required))
+    return reached, required if target.required == 0 else f"{'≤' if target.at_most else '≥'} {required}"
+
+
+def _figure(value: float | None, unit: str, digits: int) -> str:
+    if value is None:
+        return UNKNOWN
+    shown = f"{value:,.0f}" if value == int(value) else f"{value:,.{digits}f}"
+    return f"{shown} {unit}".rstrip()
 
 
 def verdict(document: Mapping[str, Any]) -> list[str]:

@@ -48,7 +48,7 @@ def verify(
     document = load_spec(spec)
     warn_if_unreachable(redis)
     secret = os.environ.get("CACHEWRIGHT_SECRET", "").encode() or None
-    around = Surroundings(redis_url=redis, secret=secret)
+    around = Surroundings(redis_url=redis, secret=secret, workers=1)
     with listening(host, port, scheme=scheme_of(options)) as bound:
         twins = build_twin(import_app(app, factory=factory), document, around)
         serve_here(twins, bound, options)

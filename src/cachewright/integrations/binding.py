@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,6 @@ from cachewright.capture.credentials import (
     request_values,
     token_of,
 )
-from cachewright.spec.identity import covered
 from cachewright.spec.keys import ANONYMOUS, UnboundFieldError, escape
 from cachewright.spec.semantics import Bypass, Reason, Scope
 from cachewright.spec.target import Plan, Target
@@ -50,11 +49,16 @@ class Lookup:
 
 
 class Binder:
-    """Binds requests to the targets of a plan. `secret` keys all hashes; it is one per fleet."""
+    """Binds requests to the targets of a plan.
 
-    def __init__(self, plan: Plan, secret: bytes) -> None:
+    `secret` keys all hashes; it is one per fleet. `carriers` gives what the security schemes of all routes read:
+    a credential is the same on every route, so that a logout on one ends it on all.
+    """
+
+    def __init__(self, plan: Plan, secret: bytes, carriers: Callable[[], Collection[str]]) -> None:
         self._plan = plan
         self._secret = secret
+        self._carriers = carriers
         self._names = {target.name: _extra_names(plan, target) for target in plan.targets.values()}
 
     def bind(self, target: Target, context: RequestContext, scope: Mapping[str, Any]) -> Lookup | Bypass:
@@ -67,8 +71,7 @@ class Binder:
         values |= route.values(plain, context.path_params)
         values |= {f"claim.{name}": value for name, value in claims.items()}
         self._plan.identify(values)
-        material = credential_of(plain, route.credentials)
-        credential = None if material is None else self._hash(material, 16)
+        credential = self.credential(plain)
         values["cred"] = credential or ANONYMOUS
         if target.bypassed(values):
             return Bypass(Reason.BYPASS_CONDITION)
@@ -83,7 +86,7 @@ class Binder:
             key=bound.key if self._plan.single_host else f"@{escape(_origin(scope))}:{bound.key}",
             tags=bound.tags,
             credential=credential,
-            variant=self._variant(claims) if target.scope in _PRIVATE else None,
+            variant=self._variant(claims) if target.scope is Scope.USER else None,
             expires_at=claims_expire(claims),
             carrier=carrier,
         )
@@ -92,21 +95,19 @@ class Binder:
         """What the request's code read that neither key nor scope accounts for."""
         route = context.route
         assert route is not None
-        declared = {f"{param.where}:{param.name}" for param in route.params} | set(route.credentials)
-        declared |= {f"path:{name}" for name in context.path_params}
-        reads = context.reads | context.outer_reads
-        accounted = covered(
-            lookup.target.scope,
-            tuple(self._plan.identity.values()),
-            reads | declared,
-            route.credentials,
-            lookup.carrier,
+        return lookup.target.unkeyed(
+            self._plan.identity,
+            reads=context.reads,
+            outer_reads=context.outer_reads,
+            declared={f"{param.where}:{param.name}" for param in route.params}
+            | {f"path:{name}" for name in context.path_params},
+            credentials=route.credentials,
+            token=lookup.carrier,
         )
-        return lookup.target.unkeyed(reads, declared, accounted)
 
-    def credential(self, scope: Mapping[str, Any], declared: tuple[str, ...]) -> str | None:
-        """The keyed hash of a request's credential."""
-        material = credential_of(scope, declared)
+    def credential(self, scope: Mapping[str, Any]) -> str | None:
+        """The keyed hash of a request's credential, None where it has none."""
+        material = credential_of(scope, self._carriers())
         return None if material is None else self._hash(material, 16)
 
     def _variant(self, claims: Mapping[str, Scalar]) -> bytes | None:

@@ -38,10 +38,9 @@ class CommitInvalidator:
                 await_only(self._cache.invalidate(tags))
             else:
                 self._cache.portal.invalidate(tags)
-        except Exception:
-            _log.exception(
-                "an invalidation after a commit failed; its tags are bypassed here until it is delivered"
-            )
+        except Exception:  # the commit stands, whatever went wrong here
+            _log.exception("an invalidation after a commit failed; it is journalled, its tags are bypassed here")
+            self._cache.journal(tags)
 
 
 def _in_async_engine() -> bool:

@@ -7,14 +7,12 @@ from collections.abc import Sequence
 
 from cachewright.capture.context import RequestContext
 from cachewright.capture.events import RowImage, Statement, Transaction
-from cachewright.capture.sink import SqlSink
 
 
 class DatabaseCount:
-    """A sink that counts and passes everything on to `then`. Time is that of cursors, from execution to return."""
+    """A sink that counts. Time is that of cursors, from execution to return."""
 
-    def __init__(self, then: SqlSink | None = None) -> None:
-        self.then = then
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._queries = 0
         self._nanoseconds = 0
@@ -31,15 +29,11 @@ class DatabaseCount:
         with self._lock:
             self._queries += 1
             self._nanoseconds += statement.ended - statement.started
-        if self.then is not None:
-            self.then.executed(statement, transaction, context)
 
     def flushed(
         self, images: Sequence[RowImage], transaction: Transaction, context: RequestContext | None
     ) -> None:
         """Rows are not counted."""
-        if self.then is not None:
-            self.then.flushed(images, transaction, context)
 
     def ended(
         self,
@@ -51,10 +45,6 @@ class DatabaseCount:
         context: RequestContext | None,
     ) -> None:
         """Commits are not counted."""
-        if self.then is not None:
-            self.then.ended(transaction, committed=committed, started=started, ended=ended, context=context)
 
     def escaped(self, context: RequestContext | None) -> None:
         """What runs on a raw connection cannot be counted."""
-        if self.then is not None:
-            self.then.escaped(context)

@@ -10,7 +10,7 @@ from cachewright.capture.asgi import ASGIApp, Receive, Scope, Send
 from cachewright.capture.context import RequestContext
 from cachewright.capture.credentials import header_of
 from cachewright.integrations.exchange import Exchange, Parts
-from cachewright.runtime.lookup import credential_tag
+from cachewright.spec.tags import credential_tag
 from cachewright.spec.semantics import Bypass
 from cachewright.spec.target import Target
 
@@ -44,18 +44,12 @@ class Edge:
     async def answering(self, context: RequestContext) -> None:
         """A response that sets a cookie ends what its credential was accepted for (a logout, most likely)."""
         if any(name.lower() == b"set-cookie" for name, _ in context.response_headers):
-            route = context.route
-            credential = self._parts.binder.credential(context.scope, route.credentials if route else ())
+            credential = self._parts.binder.credential(context.scope)
             if credential is not None:
                 await self._parts.cache.invalidate((credential_tag(credential),))
 
     def finished(self, context: RequestContext) -> None:
         """Nothing is left to do: fills are awaited before the last byte leaves."""
-
-    def taint(self) -> None:
-        """SQL ran that belongs to no request: whatever is being loaded now may rest on it."""
-        for context in tuple(self._parts.loading):
-            context.escaped = True
 
     def _target(self, context: RequestContext, scope: Scope) -> Target | None:
         route = context.route

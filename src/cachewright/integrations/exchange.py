@@ -17,16 +17,18 @@ from cachewright.integrations.writes import DatabaseEyes
 from cachewright.runtime.cache import Cache
 from cachewright.runtime.flight import Alone, Follow, Lead
 from cachewright.runtime.lookup import Lookup as Found
-from cachewright.runtime.lookup import LookupRequest, credential_tag
+from cachewright.runtime.lookup import LookupRequest
 from cachewright.spec import semantics
 from cachewright.spec.semantics import GUARDS, Bypass, Load, LoadFacts, Reason, Serve, Token
 from cachewright.spec.tags import target_tag
+from cachewright.spec.tags import credential_tag
 from cachewright.spec.target import Plan
 
 #: A scope may carry a list under this key; what became of the request is appended to it.
 OUTCOMES = "cachewright.outcomes"
 #: RFC 9110 §13.1
 _CONDITIONS = ("if-none-match", "if-modified-since", "if-match", "if-unmodified-since")
+_CONDITION_READS = frozenset(f"header:{name}" for name in _CONDITIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,12 @@ class Parts:
     dice: Callable[[], float]
     at_its_word: bool = False
     loading: set[RequestContext] = field(default_factory=set)
+
+
+def taint(loading: set[RequestContext]) -> None:
+    """SQL ran that belongs to no request: whatever is being loaded now may rest on it."""
+    for context in tuple(loading):
+        context.escaped = True
 
 
 @dataclass(slots=True)
@@ -178,6 +186,8 @@ class Exchange:
         """Store the answer if it may be stored; its payload if it was."""
         parts, lookup = self.parts, self.lookup
         unkeyed = parts.binder.unkeyed(lookup, self.context)
+        if _validated(answer) and not _conditional(self.context.scope):
+            unkeyed -= _CONDITION_READS  # absent here, and where they are present the entry is not served
         if answer.status in (401, 403) and found.seen.acceptance is not None and lookup.credential:
             await parts.cache.invalidate((credential_tag(lookup.credential),))
         facts = self._facts(answer, unkeyed)

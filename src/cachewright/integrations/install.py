@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from starlette.middleware import Middleware
 
 from cachewright.capture.appimport import root_of
 from cachewright.capture.asgi import ASGIApp, Receive, Scope, Send, Watched
+from cachewright.capture.context import RequestContext
 from cachewright.capture.database import DatabaseWatch
 from cachewright.capture.metadata import Tables, declared_tables
 from cachewright.errors import ApplicationError
@@ -23,7 +25,8 @@ from cachewright.integrations.binding import Binder
 from cachewright.integrations.commits import CommitInvalidator
 from cachewright.integrations.counting import DatabaseCount
 from cachewright.integrations.edge import Edge
-from cachewright.integrations.exchange import Parts
+from cachewright.integrations.exchange import Parts, taint
+from cachewright.integrations.sinks import SafeSinks
 from cachewright.integrations.statistics import StatisticsFile
 from cachewright.integrations.writes import DatabaseEyes
 from cachewright.runtime.cache import Cache
@@ -38,6 +41,8 @@ from cachewright.sql.cache import Facts
 _log = logging.getLogger("cachewright")
 
 Mode = Literal["live", "off"]
+_SEVERAL = 2
+_MOST_NAMED = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +51,13 @@ class Surroundings:
 
     `secret` keys all hashes and is one per fleet; without it each process draws its own and shares no
     acceptance. `at_its_word` is for `verify` (see `exchange.Parts`). Each worker writes its figures to
-    `stats_dir` every second, and touches a file in `ready_dir` when the application has started. In `journal_dir`
-    invalidations that could not be delivered survive the process; without it they live in its memory.
+    `stats_dir` every second, and touches a file in `ready_dir` when the application has started. `workers` that
+    are not known (None) count as several. In `journal_dir` invalidations that could not be delivered survive the
+    process; by default that is `cachewright` in the user's directory for state.
     """
 
     redis_url: str | None = None
-    workers: int = 1
+    workers: int | None = None
     secret: bytes | None = None
     mode: Mode = "live"
     at_its_word: bool = False
@@ -108,8 +114,7 @@ class Installed:
 
     def _cached(self, app: ASGIApp, root: Any, document: Document) -> Watched:
         plan = compile_plan(document)
-        for path, instead in unexecuted(document.spec):
-            _log.warning("not executed yet: %s (%s)", spelt(path), instead)
+        _say_unexecuted(document.spec)
         for target in plan.targets.values():
             if target.problem is not None and not self._surroundings.at_its_word:
                 _log.warning("%s is not cached: %s", target.name, target.problem)
@@ -117,29 +122,32 @@ class Installed:
             plan.namespace,
             redis_url=self._surroundings.redis_url,
             settings=_settings(document.spec, plan, self._surroundings),
+            secret=self._surroundings.secret or b"",
         )
         tables = _Declared()
-        edge: list[Edge] = []
+        loading: set[RequestContext] = set()
         eyes = DatabaseEyes(
             plan,
             Facts(lambda: tables().columns),
             tables,
             CommitInvalidator(self.cache),
-            escaped=lambda: edge[0].taint(),
+            escaped=partial(taint, loading),
         )
         secret = self._surroundings.secret or os.urandom(32)
         parts = Parts(
             plan=plan,
             cache=self.cache,
-            binder=Binder(plan, hashlib.blake2b(secret, digest_size=32).digest()),
+            binder=Binder(plan, hashlib.blake2b(secret, digest_size=32).digest(), lambda: watched.credentials),
             eyes=eyes,
             wall=time.time,
             dice=random.random,
             at_its_word=self._surroundings.at_its_word,
+            loading=loading,
         )
-        edge.append(Edge(parts))
-        self._count.then = eyes
-        return Watched(app, edge[0], clock=time.monotonic_ns, root=root)
+        sinks = SafeSinks(self._count, eyes, distrust=partial(eyes.escaped, None))
+        self._watch = DatabaseWatch(sinks, time.monotonic_ns)
+        watched = Watched(app, Edge(parts), clock=time.monotonic_ns, root=root)
+        return watched
 
     def figures(self) -> dict[str, Any]:
         """What this process has counted: `targets` by name, the `cache`'s own counters, the `database`'s work."""
@@ -173,16 +181,19 @@ class Installed:
         return passing
 
     async def aclose(self) -> None:
-        """Write the last figures, close the cache, stop listening. The application itself is left alone."""
+        """Write the last figures, close the cache, stop listening. The application itself is left alone.
+
+        The database is listened to until the end: what commits while the cache is closing goes to its journal.
+        """
         if not self._started:
             return
         self._started = False
         await self._statistics.aclose()
-        self._watch.close()
         if isinstance(self._app, Watched):
             self._app.close()
         if self.cache is not None:
             await self.cache.aclose()
+        self._watch.close()
 
 
 class _Declared:
@@ -205,20 +216,31 @@ def _mapped() -> int:
     return sum(len(registry._class_registry) for registry in mapperlib._all_registries())  # noqa: SLF001 - a cheap count
 
 
+def _say_unexecuted(spec: CachingSpecification) -> None:
+    fields = [spelt(path) for path, _ in unexecuted(spec)]
+    if fields:
+        shown = ", ".join(fields[:_MOST_NAMED]) + (", …" if len(fields) > _MOST_NAMED else "")
+        _log.info("not executed yet (%d; `cachewright check --all` names them): %s", len(fields), shown)
+
+
+def _state_directory() -> Path:
+    """Where programs of this user keep state (XDG Base Directory Specification)."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "cachewright"
+
+
 def _settings(spec: CachingSpecification, plan: Plan, around: Surroundings) -> Settings:
     redis = spec.configuration.redis
-    eviction = spec.cache_strategy.eviction_policy
     compression = spec.cache_strategy.compression
     defaults = Settings()
     lifetimes = [target.policy.ttl for target in plan.targets.values()]
     return Settings(
-        workers=around.workers,
-        journal_dir=around.journal_dir,
+        workers=_SEVERAL if around.workers is None else around.workers,
+        journal_dir=None if around.redis_url is None else around.journal_dir or _state_directory(),
         read_timeout=redis.socket_timeout_ms / 1000,
         connect_timeout=redis.socket_connect_timeout_ms / 1000,
         max_connections=redis.max_connections or defaults.max_connections,
-        l1_items=eviction.max_items or defaults.l1_items,
-        l1_bytes=eviction.max_memory_bytes or defaults.l1_bytes,
+        l1_items=spec.max_items or defaults.l1_items,
+        l1_bytes=spec.max_memory_bytes or defaults.l1_bytes,
         l1_lease=plan.l1_lease,
         compression=compression.algorithm if compression.enabled else "none",
         compression_threshold=compression.threshold_bytes,
@@ -234,10 +256,10 @@ def from_environment(environ: dict[str, str], load: Callable[[str, bool], ASGIAp
     mode: Mode = "off" if environ.get("CACHEWRIGHT_MODE") == "off" else "live"
     stats, ready = environ.get("CACHEWRIGHT_STATS_DIR"), environ.get("CACHEWRIGHT_READY_DIR")
     journal = environ.get("CACHEWRIGHT_JOURNAL_DIR")
-    secret = environ.get("CACHEWRIGHT_SECRET")
+    secret, workers = environ.get("CACHEWRIGHT_SECRET"), environ.get("CACHEWRIGHT_WORKERS")
     around = Surroundings(
         redis_url=environ.get("CACHEWRIGHT_REDIS_URL") or None,
-        workers=int(environ.get("CACHEWRIGHT_WORKERS", "1")),
+        workers=int(workers) if workers else None,
         secret=secret.encode() if secret else None,
         mode=mode,
         stats_dir=Path(stats) if stats else None,

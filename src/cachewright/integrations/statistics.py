@@ -5,21 +5,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+_log = logging.getLogger("cachewright")
 _INTERVAL = 1.0
 
 
 class StatisticsFile:
-    """Writes `figures` to `<directory>/<pid>.json` every second, and once more at the end."""
+    """Writes `figures` to `<directory>/<pid>.json` every second, and once more at the end.
+
+    Figures that cannot be written (a full disk) are said once, and tried again with the next ones.
+    """
 
     def __init__(self, directory: Path | None, figures: Callable[[], dict[str, Any]]) -> None:
         self._directory = directory
         self._figures = figures
         self._task: asyncio.Task[None] | None = None
+        self._complained = False
 
     def start(self) -> None:
         """Begin to write; without a directory there is nothing to do."""
@@ -45,5 +51,10 @@ class StatisticsFile:
         assert self._directory is not None
         path = self._directory / f"{os.getpid()}.json"
         fresh = path.with_suffix(".new")
-        fresh.write_text(json.dumps(self._figures()))
-        fresh.replace(path)
+        try:
+            fresh.write_text(json.dumps(self._figures()))
+            fresh.replace(path)
+        except OSError as error:
+            if not self._complained:
+                self._complained = True
+                _log.warning("the figures of this worker cannot be written to %s: %s", path, error.strerror)

@@ -66,7 +66,6 @@ class Summary:
     mean_before_ms: float | None
     mean_after_ms: float | None
     queries_saved: float | None
-    time_saved: float | None
     wrong: int | None
     compared: int | None
 
@@ -126,8 +125,7 @@ def summary_of(figures: Mapping[str, Any]) -> Summary:
         measured=bool(measured),
         mean_before_ms=_weighted(routes, "mean_before_ms"),
         mean_after_ms=_weighted(routes, "mean_after_ms"),
-        queries_saved=_saved(database, "queries"),
-        time_saved=_saved(database, "time", "_ms"),
+        queries_saved=_queries_saved(database),
         wrong=sum(known) if known else None,
         compared=verified.get("responses"),
     )
@@ -140,6 +138,6 @@ def _weighted(routes: Iterable[Mapping[str, Any]], name: str) -> float | None:
     return sum(value * requests for value, requests in known) / whole if whole else None
 
 
-def _saved(database: Mapping[str, Any], name: str, unit: str = "") -> float | None:
-    before, after = database.get(f"{name}_before{unit}"), database.get(f"{name}_after{unit}")
+def _queries_saved(database: Mapping[str, Any]) -> float | None:
+    before, after = database.get("queries_before"), database.get("queries_after")
     return None if not before or after is None else 1 - after / before

@@ -71,22 +71,31 @@ class Bus:
         """Listen until cancelled; come back by itself however often the server goes away."""
         wait = _SHORTEST_WAIT
         while True:
-            subscription = self._subscribe()
+            lost = False
             try:
-                await subscription.open()
+                lost = await self._hear_out(self._subscribe())
+            except Exception:
+                _log.exception("the invalidation bus failed; in-process copies are validated until it is back")
+            if lost:
                 wait = _SHORTEST_WAIT
-                self._opened()
-                await self._attend(subscription)
-            except StoreUnavailableError:
-                if self._heard is not None:
-                    _log.warning(
-                        "the invalidation bus was lost; in-process copies are validated until it is back"
-                    )
-            finally:
-                self._heard = None
-                await subscription.aclose()
+                _log.warning(
+                    "the invalidation bus was lost; in-process copies are validated until it is back"
+                )
             await asyncio.sleep(wait * (0.5 + self._dice() / 2))
             wait = min(wait * 2, _LONGEST_WAIT)
+
+    async def _hear_out(self, subscription: Subscription) -> bool:
+        """Listen until the store is away; whether the line was open before that."""
+        try:
+            await subscription.open()
+            self._opened()
+            await self._attend(subscription)
+        except StoreUnavailableError:
+            return self._heard is not None
+        finally:
+            self._heard = None
+            await subscription.aclose()
+        return True
 
     def _opened(self) -> None:
         self._on_gap(self._first)

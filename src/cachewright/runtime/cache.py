@@ -179,10 +179,6 @@ class Cache:
             ticket, payload, loaded_at=loaded_at, lifetime=lifetime, acceptance_lifetime=acceptance_lifetime
         )
 
-    async def accept(self, ticket: Ticket | None, *, accepted_at: float, lifetime: float) -> bool:
-        """Store only that the application accepted this credential for this key; whether it was stored."""
-        return await self._fills.accept(ticket, accepted_at=accepted_at, lifetime=lifetime)
-
     async def invalidate(self, tags: Collection[str], *, raise_pending: bool = False) -> int:
         """Invalidate everything that depends on `tags`, everywhere; how many of them were in use.
 
@@ -194,6 +190,11 @@ class Cache:
         if self._core.shared and self._loop is not asyncio.get_running_loop():
             return await asyncio.to_thread(self.portal.invalidate, tags)
         return await self._invalidations.invalidate(tags, raise_pending=raise_pending)
+
+    def journal(self, tags: Collection[str]) -> None:
+        """Put `tags` on record for a later delivery, and bypass them here until then; from any thread."""
+        self._core.drop(tags)
+        self._journal.add(tags)
 
     def hold(self, tags: Collection[str]) -> None:
         """Neither serve nor fill these tags in this process until `release`; from any thread."""
@@ -227,5 +228,8 @@ class Cache:
 
     async def _replay(self) -> None:
         while True:
-            await self._invalidations.replay()
+            try:
+                await self._invalidations.replay()
+            except Exception:
+                log.exception("kept invalidations could not be delivered; it is tried again")
             await asyncio.sleep(self._core.settings.replay_interval)

@@ -51,13 +51,6 @@ class Fills:
             self._core.stats.filled(request.target)
         return True
 
-    async def accept(self, ticket: Ticket | None, *, accepted_at: float, lifetime: float) -> bool:
-        """See `Cache.accept`."""
-        if ticket is None or self._refusal(ticket) is not None:
-            return False
-        records = _acceptance(ticket, accepted_at, lifetime)
-        return bool(records) and await self._store(ticket, records)
-
     def _refusal(self, ticket: Ticket) -> Reason | None:
         tags = ticket.request.all_tags
         if self._core.tokens.held(tags):

@@ -14,13 +14,9 @@ from cachewright.runtime.flight import FlightKey
 from cachewright.runtime.stores.base import Answer, Store, acceptance_name, entry_name
 from cachewright.runtime.stores.memory import Record
 from cachewright.spec.semantics import Acceptance, Seen, accepted, current
+from cachewright.spec.tags import credential_tag
 
 Tier = Literal["l1", "l2"]
-
-
-def credential_tag(credential: str) -> str:
-    """The tag of every acceptance of one credential, given as its hash, and of every entry keyed by it."""
-    return f"cred:{credential}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from cachewright.evidence.dependencies import (
     written_by,
 )
 from cachewright.evidence.trace import RequestSeen, RouteSeen, StatementSeen, Trace
-from cachewright.spec.identity import TOKEN_CLAIMS, carried, covered
+from cachewright.spec.identity import TOKEN_CLAIMS, carried
 from cachewright.spec.keys import ANONYMOUS, UnboundFieldError
 from cachewright.spec.semantics import LoadFacts, Reason, Scope
 from cachewright.spec.tags import ColumnSets, TagTemplate, bulk_tag, column_sets, read_alternatives, table_tag
@@ -179,7 +179,7 @@ class _Binder:
             key=self._full_key(bound.key, request),
             tags=tuple(dict.fromkeys((*bound.tags, *data))),
             user=exact.get("user_id"),
-            variant=_variant(request) if shared else None,
+            variant=_variant(request) if target.scope is Scope.USER else None,
             needs_acceptance=shared,
             credential_seconds=_credential_seconds(request, at),
             facts=self._facts(request, route, target, reads, statements),
@@ -234,7 +234,7 @@ class _Binder:
             snapshot=any(transaction is not None and transaction.began < at for transaction in began),
             unowned_sql=request.escaped or self._met_unowned(request),
             reads=[read_alternatives(read.table, read.pinned, self._sets) for read in reads],
-            unkeyed=_unkeyed(request, route, target, self._plan.identity.values()),
+            unkeyed=_unkeyed(request, route, target, self._plan.identity),
         )
 
     def _met_unowned(self, request: RequestSeen) -> bool:
@@ -263,14 +263,17 @@ def _variant(request: RequestSeen) -> bytes | None:
 
 
 def _unkeyed(
-    request: RequestSeen, route: RouteSeen, target: Target, identity: Collection[str]
+    request: RequestSeen, route: RouteSeen, target: Target, identity: Mapping[str, str]
 ) -> frozenset[str]:
     """What the application read of the request that neither key, scope nor specification accounts for."""
-    declared = {f"{param.where}:{param.name}" for param in route.params} | set(route.credentials)
-    reads = request.reads | request.outer_reads
-    carrier = _token_carrier(request, reads | declared, route)
+    declared = {f"{param.where}:{param.name}" for param in route.params}
     return target.unkeyed(
-        reads, declared, covered(target.scope, identity, reads | declared, route.credentials, carrier)
+        identity,
+        reads=request.reads,
+        outer_reads=request.outer_reads,
+        declared=declared,
+        credentials=route.credentials,
+        token=_token_carrier(request, request.reads | request.outer_reads | declared, route),
     )
 
 

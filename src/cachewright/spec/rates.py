@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, tzinfo
 from zoneinfo import ZoneInfo
 
 _SECONDS: Mapping[str, float] = {
@@ -57,18 +57,6 @@ def parse_frequency(text: str) -> float:
     return float(found["number"]) * _SCALE[found["scale"]] / seconds
 
 
-def parse_update_frequency(text: str) -> float | None:
-    """Changes per second of `hourly`, `daily`, `every 5m` or a frequency; None for `on write` and `never`."""
-    wanted = text.strip().lower().replace("_", " ").replace("-", " ")
-    if wanted in ("on write", "on change", "never", "static"):
-        return None
-    if wanted in _WORDS:
-        return 1 / _WORDS[wanted]
-    if wanted.startswith("every "):
-        return 1 / parse_interval(wanted)
-    return parse_frequency(text)
-
-
 def parse_interval(value: str | float) -> float:
     """Seconds of an interval: `5m`, `1h30m`, `every 10 minutes`, `hourly`, ISO 8601 `PT5M`, or seconds."""
     problem = f"{value!r} is not an interval; write for example '5m', '1h30m', 'PT5M' or a number of seconds"
@@ -103,31 +91,13 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Cron:
-    """A cron expression of five fields, expanded. `weekdays` count from Sunday = 0.
-
-    `any_day` and `any_weekday` say that the field was `*`: where both are restricted, either may match
-    (crontab(5)).
-    """
+    """A cron expression of five fields, expanded (crontab(5)). `weekdays` count from Sunday = 0."""
 
     minutes: frozenset[int]
     hours: frozenset[int]
     days: frozenset[int]
     months: frozenset[int]
     weekdays: frozenset[int]
-    any_day: bool
-    any_weekday: bool
-
-    def matches(self, moment: datetime) -> bool:
-        """Whether the expression fires in the minute of `moment` (in its own zone)."""
-        if (
-            moment.minute not in self.minutes
-            or moment.hour not in self.hours
-            or moment.month not in self.months
-        ):
-            return False
-        day = moment.day in self.days
-        weekday = moment.isoweekday() % 7 in self.weekdays
-        return day and weekday if self.any_day or self.any_weekday else day or weekday
 
 
 Schedule = Cron | Interval
@@ -154,10 +124,8 @@ def parse_cron(text: str) -> Cron:
         days=_cron_field(day, "day", 1, 31),
         months=_cron_field(month, "month", 1, 12, _MONTH_NAMES),
         weekdays=frozenset(n % 7 for n in _cron_field(weekday, "weekday", 0, 7, _WEEKDAY_NAMES)),
-        any_day=day.startswith("*"),
-        any_weekday=weekday.startswith("*"),
     )
-    if cron.any_weekday and min(cron.days) > max(_LONGEST[month - 1] for month in cron.months):
+    if weekday.startswith("*") and min(cron.days) > max(_LONGEST[month - 1] for month in cron.months):
         raise ValueError(f"{text!r} never fires: no such day in these months")
     return cron
 
@@ -215,14 +183,6 @@ class ExecutionWindow:
     start: int
     end: int
     zone: str
-
-    def contains(self, moment: datetime) -> bool:
-        """Whether the aware `moment` lies inside, read in the window's zone."""
-        local = moment.astimezone(_zone(self.zone))
-        minute = local.hour * 60 + local.minute
-        if self.start < self.end:
-            return self.start <= minute < self.end
-        return minute >= self.start or minute < self.end
 
 
 def parse_window(text: str) -> ExecutionWindow:

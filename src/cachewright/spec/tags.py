@@ -46,6 +46,11 @@ def target_tag(name: str) -> str:
     return f"target:{escape(name)}"
 
 
+def credential_tag(credential: str) -> str:
+    """The tag of all that one credential (its hash) was given or accepted for."""
+    return f"cred:{credential}"
+
+
 def table_tag(table: str) -> str:
     """Any row of `table`."""
     return table

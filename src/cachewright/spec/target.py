@@ -10,7 +10,8 @@ from cachewright.errors import SpecError
 from cachewright.spec import tags as t
 from cachewright.spec.conditions import Condition, ConditionError
 from cachewright.spec.document import Document
-from cachewright.spec.keys import KeyPatternError, KeyTemplate, UnboundFieldError
+from cachewright.spec.identity import covered
+from cachewright.spec.keys import ANONYMOUS, KeyPatternError, KeyTemplate, UnboundFieldError
 from cachewright.spec.model import CachingSpecification
 from cachewright.spec.semantics import Policy, Scope
 from cachewright.spec.tags import ColumnSets, TagTemplate, TagTemplateError
@@ -58,13 +59,25 @@ class Target:
         return bool(self.depends_on) or self.max_staleness is not None
 
     def unkeyed(
-        self, reads: Collection[str], declared: Collection[str], covered: Collection[str]
+        self,
+        identity: Mapping[str, str],
+        *,
+        declared: Collection[str],
+        credentials: Collection[str],
+        token: str | None,
+        reads: Collection[str] = (),
+        outer_reads: Collection[str] = (),
     ) -> frozenset[str]:
-        """What a load read that neither key nor scope nor the specification's `ignored_reads` accounts for.
+        """What a load read of the request that neither key nor scope nor the specification accounts for.
 
-        `reads` were noticed, `declared` are the route's own parameters, `covered` see `identity.covered`.
+        `identity` is the plan's; an id that the key lacks accounts for nothing. `declared` are the route's own
+        parameters, `credentials` what its security schemes read, `token` where the token stood. `ignored_reads`
+        speak of what middleware read before the route (`outer_reads`), never of the route's own `reads`.
         """
-        return frozenset({*reads, *declared} - self.keyed - self.ignored_reads - set(covered))
+        own = {*reads, *declared, *credentials}
+        outer = set(outer_reads) - self.ignored_reads
+        sources = [source for name, source in identity.items() if name in self.key.fields]
+        return frozenset((own | outer) - self.keyed - covered(self.scope, sources, own | outer, credentials, token))
 
     @property
     def keyed(self) -> frozenset[str]:
@@ -80,6 +93,8 @@ class Target:
                     raise UnboundFieldError(field)
                 given[field] = None
         found = [t.NAMESPACE_TAG, t.target_tag(self.name), *self.key.prefixes(given)]
+        if self.scope is Scope.CREDENTIAL and given.get("cred") != ANONYMOUS:
+            found.append(t.credential_tag(given["cred"]))
         for template in self.depends_on:
             found.extend(template.bind(given))
         return Bound(self.key.render(given), tuple(dict.fromkeys(found)))
@@ -126,7 +141,7 @@ def compile_plan(document: Document) -> Plan:
     return Plan(
         namespace=spec.namespace,
         targets=targets if spec.enabled else {},
-        identity=_identity(spec),
+        identity=identity_sources(spec),
         column_sets=t.column_sets(tag for target in targets.values() for tag in target.depends_on),
         ignored_writes=frozenset(_column(name) for name in consistency.ignore_writes),
         l1_lease=consistency.lease_ms / 1000,
@@ -139,8 +154,8 @@ def _column(name: str) -> tuple[str, str]:
     return table, column
 
 
-def _identity(spec: CachingSpecification) -> dict[str, str]:
-    """Sources that a request shows by itself; a `dependency:` source needs the application to run first."""
+def identity_sources(spec: CachingSpecification) -> dict[str, str]:
+    """Where user and tenant ids stand, as far as a request shows it: not what a dependency returns."""
     found: dict[str, str] = {}
     for name, source in (("user_id", spec.identity.user), ("tenant_id", spec.identity.tenant)):
         kind, _, rest = (source or "").partition(":")
@@ -170,7 +185,7 @@ def _target(document: Document, index: int) -> Target:
             for at, text in enumerate(item.depends_on)
         ),
         policy=_policy(document.spec, index),
-        levels=tuple(item.levels or (document.spec.strategy_of(item).hierarchy_level,)),
+        levels=_levels(document.spec, index),
         bypass=tuple(
             _parsed(document, (*place, "bypass_when", at), Condition.parse, text, template)
             for at, text in enumerate(item.bypass_when)
@@ -181,6 +196,14 @@ def _target(document: Document, index: int) -> Target:
     )
 
 
+def _levels(spec: CachingSpecification, index: int) -> tuple[str, ...]:
+    """The tiers of a target: its own, else memory where its type says so, else the strategy's level."""
+    item = spec.cache_targets[index]
+    if item.levels:
+        return tuple(item.levels)
+    return ("l1",) if item.cache_type == "in_memory" else (spec.strategy_of(item).hierarchy_level,)
+
+
 def _problem(scope: Scope, key: KeyTemplate) -> str | None:
     field = _SCOPE_FIELD.get(scope)
     if field is None or field in key.fields:
@@ -189,11 +212,14 @@ def _problem(scope: Scope, key: KeyTemplate) -> str | None:
 
 
 def _key(document: Document, index: int, template: str, scope: Scope) -> KeyTemplate:
-    """The target's pattern; a credential scope adds its prefix by itself where the pattern has none (C67)."""
+    """The target's pattern; credential and tenant prefixes are added where the pattern lacks them (C25, C67)."""
     item = document.spec.cache_targets[index]
     pattern = document.spec.key_pattern_of(item) or ""
     if scope is Scope.CREDENTIAL and "{cred}" not in pattern:
         pattern = f"cred:{{cred}}:{pattern}"
+    tenants = document.spec.multi_tenant.enabled and document.spec.identity.tenant is not None
+    if tenants and scope is not Scope.PUBLIC and "{tenant_id}" not in pattern:
+        pattern = f"tenant:{{tenant_id}}:{pattern}"
     path_fields = _path_fields(template)
 
     def resolve(name: str) -> str:

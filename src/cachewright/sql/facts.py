@@ -17,7 +17,6 @@ import typing
 from dataclasses import dataclass
 
 Action: typing.TypeAlias = typing.Literal["insert", "update", "delete", "any"]
-Complexity: typing.TypeAlias = typing.Literal["low", "medium", "high"]
 Constant: typing.TypeAlias = str | int | float | bool | None
 
 
@@ -65,8 +64,7 @@ class Write:
     pinned column that is not assigned keeps its value. An update without `assigned` may have changed any
     column. `value_sets` (insert) has one such tuple for each row, in order; columns it does not name take
     a default. `whole` says that the statement does not tell the rows apart (upsert, INSERT ... SELECT, no
-    pinned column). `row_sets` counts the VALUES tuples of an insert: 0 where they are not known, at least
-    201 for more than 200, which are `whole`.
+    pinned column, more than 200 rows).
     """
 
     table: str
@@ -75,7 +73,6 @@ class Write:
     assigned: Assigned = ()
     value_sets: tuple[Assigned, ...] = ()
     whole: bool = False
-    row_sets: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,21 +83,18 @@ class StatementFacts:
     means: it neither reads nor writes rows. `opaque` names functions that are not known to be built in:
     one written by the application's own hands may read or write any table. `time_binds` are all operands
     of comparisons, with the binds inside their expressions. `predicate_binds` are `(table or None,
-    column, operand)` of each comparison of a column. For `complexity` see `traits.complexity_of`.
+    column, operand)` of each comparison of a column.
     """
 
     reads: tuple[Read, ...] = ()
     writes: tuple[Write, ...] = ()
     unknown: bool = False
     harmless: bool = False
-    complexity: Complexity = "low"
     nondeterministic: tuple[str, ...] = ()
     opaque: tuple[str, ...] = ()
     time_binds: tuple[Operand, ...] = ()
-    limit_binds: tuple[Operand, ...] = ()
     predicate_binds: tuple[tuple[str | None, str, Operand], ...] = ()
-    for_update: bool = False
 
 
-UNKNOWN: typing.Final = StatementFacts(unknown=True, complexity="high")
+UNKNOWN: typing.Final = StatementFacts(unknown=True)
 HARMLESS: typing.Final = StatementFacts(harmless=True)

@@ -11,7 +11,7 @@ from sqlglot import exp
 
 from cachewright.sql import traits
 from cachewright.sql.columns import touch
-from cachewright.sql.facts import HARMLESS, UNKNOWN, Complexity, Read, StatementFacts
+from cachewright.sql.facts import HARMLESS, UNKNOWN, Read, StatementFacts
 from cachewright.sql.lexer import PRINTF_STYLES, family_of
 from cachewright.sql.names import Schema
 from cachewright.sql.operands import Operands
@@ -97,13 +97,8 @@ class _Reading:
         return StatementFacts(
             reads=tuple(_read(source, pinning) for source in _read_sources(reader.scopes)),
             writes=tuple(change.write(pinning) for change in changes),
-            complexity=traits.complexity_of(self.root),
             nondeterministic=_once(traits.nondeterministic(self.root)),
             opaque=_once(traits.opaque(self.root)),
-            for_update=self.root.find(exp.Lock) is not None,
-            limit_binds=_once(
-                value for scope in reader.scopes for value in traits.limits(scope, self.operands)
-            ),
             time_binds=_once(each.operand for each in seen),
             predicate_binds=_once(
                 (each.table, each.column, each.operand) for each in seen if each.column is not None
@@ -159,20 +154,14 @@ def _once(items: Iterable[_T]) -> tuple[_T, ...]:
     return tuple(dict.fromkeys(items))
 
 
-_GRADES: tuple[Complexity, ...] = ("low", "medium", "high")
-
-
 def _joined(facts: list[StatementFacts]) -> StatementFacts:
     """Join the facts of several statements of one text."""
     return StatementFacts(
         reads=tuple(read for each in facts for read in each.reads),
         writes=tuple(write for each in facts for write in each.writes),
         unknown=any(each.unknown for each in facts),
-        complexity=max((each.complexity for each in facts), key=_GRADES.index),
         nondeterministic=_once(name for each in facts for name in each.nondeterministic),
         opaque=_once(name for each in facts for name in each.opaque),
         time_binds=_once(value for each in facts for value in each.time_binds),
-        limit_binds=_once(value for each in facts for value in each.limit_binds),
         predicate_binds=_once(value for each in facts for value in each.predicate_binds),
-        for_update=any(each.for_update for each in facts),
     )

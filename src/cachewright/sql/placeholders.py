@@ -1,11 +1,8 @@
-"""DBAPI placeholders, rewritten to one form; statement texts, reduced to what tells them apart."""
+"""DBAPI placeholders, rewritten to one form."""
 
 from __future__ import annotations
 
-import re
-from hashlib import blake2b
-
-from cachewright.sql.lexer import PRINTF_STYLES, Family, Kind, Token, family_of, tokens
+from cachewright.sql.lexer import PRINTF_STYLES, Kind, Token, family_of, tokens
 
 MARK = "cw"
 """A rewritten placeholder is `:cw0`, `:cw1`, ...: its index in the tuple of keys."""
@@ -55,34 +52,3 @@ class Rewriter:
         position = int(written) - 1 if written else self._next
         self._next = max(self._next, position + 1)
         return position
-
-
-_ITEM = r"(?:\?(?:::[\w ]+(?:\[\])?)?|'[0-9a-f]+'|-?\d+(?:\.\d+)?)"
-_ITEMS = rf"\( ?{_ITEM}(?: ?, ?{_ITEM})* ?\)"
-_IN_LIST = re.compile(rf"\bin ?{_ITEMS}", re.IGNORECASE)
-_REPEATED_TUPLE = re.compile(rf"({_ITEMS})(?: ?, ?\1)+")
-
-
-def fingerprint(sql: str) -> str:
-    """Give 16 hexadecimal digits that tell statement shapes apart.
-
-    White space, comments, the names and numbers of placeholders, the lengths of IN lists and the number
-    of equal VALUES tuples make no difference; constants do. blake2b, RFC 7693.
-    """
-    parts: list[str] = []
-    for token in tokens(sql, "any", Family.OTHER):
-        match token.kind:
-            case Kind.SPACE | Kind.COMMENT:
-                parts.append(" ")
-            case Kind.PLACEHOLDER:
-                parts.append("?")
-            case Kind.LITERAL:
-                parts.append(f"'{_hash(token.text)}'")
-            case _:
-                parts.append(token.text)
-    text = re.sub(r" +", " ", "".join(parts)).strip(" ;")
-    return _hash(_REPEATED_TUPLE.sub(r"\1", _IN_LIST.sub("IN (...)", text)))
-
-
-def _hash(text: str) -> str:
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()

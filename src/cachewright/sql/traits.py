@@ -1,4 +1,4 @@
-"""What a statement is like besides what it touches: how complex, how repeatable, which values it compares."""
+"""What a statement is like besides what it touches: how repeatable, and which values it compares."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from cachewright.sql.columns import owner
-from cachewright.sql.facts import Complexity, Operand
+from cachewright.sql.facts import Operand
 from cachewright.sql.functions import (
     MOMENT_WITHOUT_ARGUMENTS,
     RELATIVE_MOMENTS,
@@ -27,38 +27,6 @@ class Compared:
     operand: Operand
     column: str | None = None
     table: str | None = None
-
-
-def complexity_of(root: exp.Expr) -> Complexity:
-    """Grade a statement by what it contains.
-
-    One point for each join, and one in all for each of: aggregates or GROUP BY, DISTINCT; two for each
-    subquery, derived table or common table expression, for each further arm of a set operation, and for
-    windows in all. Up to 1 is low, up to 4 medium, more is high; a recursive query is high.
-    """
-    selects = joins = 0
-    extras = dict.fromkeys(("aggregate", "distinct", "window"), 0)
-    for node in root.walk():
-        match node:
-            case exp.With() if node.args.get("recursive"):
-                return "high"
-            case exp.Select():
-                selects += 1
-            case exp.Join():
-                joins += 1
-            case exp.AggFunc() | exp.Group():
-                extras["aggregate"] = 1
-            case exp.Distinct():
-                extras["distinct"] = 1
-            case exp.Window():
-                extras["window"] = 2
-            case _:
-                pass
-    below = max(0, selects - isinstance(root, exp.Query))
-    points = joins + 2 * below + sum(extras.values())
-    if points <= 1:
-        return "low"
-    return "medium" if points <= 4 else "high"
 
 
 def nondeterministic(root: exp.Expr) -> Iterator[str]:
@@ -126,14 +94,6 @@ def compared(scope: Scope, operands: Operands) -> Iterator[Compared]:
                 for at, found in enumerate(values):
                     if at != place:
                         yield from (Compared(value, column.name.lower(), table) for value in found)
-
-
-def limits(scope: Scope, operands: Operands) -> Iterator[Operand]:
-    """Yield the operands of LIMIT, OFFSET and FETCH."""
-    for node in scope.nodes:
-        if isinstance(node, exp.Limit | exp.Offset | exp.Fetch):
-            for child in children(node):
-                yield from _values(child, operands)
 
 
 def _values(side: exp.Expr, operands: Operands) -> Iterator[Operand]:

@@ -25,7 +25,6 @@ class Change:
     assigned: Assigned = ()
     value_sets: tuple[Assigned, ...] = ()
     whole: bool = False
-    row_sets: int = 0
 
     def write(self, pinning: Pinning) -> Write:
         """Give the write, once the pins of its scope are known.
@@ -44,7 +43,6 @@ class Change:
             assigned=self.assigned,
             value_sets=self.value_sets,
             whole=self.whole or (self.action != "insert" and not pinned),
-            row_sets=self.row_sets,
         )
 
 
@@ -103,22 +101,22 @@ class WriteReader:
         values: exp.Expr | None,
     ) -> Change:
         if node.args.get("default"):
-            return Change(target, "insert", value_sets=((),), row_sets=1)
+            return Change(target, "insert", value_sets=((),))
         rows, order = _rows(values)
         # MySQL's IGNORE cuts values to fit instead of refusing them.
         adjusted = node.args.get("ignore") or node.args.get("overwrite")
         if rows is None or columns is None or adjusted or len(rows) > LONGEST_LIST:
-            return Change(target, "insert", whole=True, row_sets=len(rows or ()))
+            return Change(target, "insert", whole=True)
         places = order if order is not None else tuple(range(len(columns)))
         sets: list[Assigned] = []
         for row in rows:
             if len(places) != len(columns) or (order is None and len(row) != len(columns)):
-                return Change(target, "insert", whole=True, row_sets=len(rows))
+                return Change(target, "insert", whole=True)
             cells = (None if place is None else row[place] for place in places)
             sets.append(
                 tuple((name, self.operands.read(cell)) for name, cell in zip(columns, cells, strict=True))
             )
-        return Change(target, "insert", value_sets=tuple(sets), row_sets=len(sets))
+        return Change(target, "insert", value_sets=tuple(sets))
 
     def _update(self, node: exp.Update, around: Scope) -> tuple[Change, ...]:
         scope = self.reader.open(around)

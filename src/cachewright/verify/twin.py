@@ -25,6 +25,8 @@ StillCurrent = Callable[[Outcome], Awaitable[bool]]
 
 Kind = Literal["equal", "difference", "undecided"]
 
+#: Headers that speak of the data, and move because it did.
+_NEVER_VOLATILE = frozenset({"etag", "last-modified", "link", "content-length", "content-type", "location"})
 _REPEATS = 5
 _MOST_DETAILS = 50
 
@@ -124,12 +126,18 @@ class Twin:
             second, _ = await self._ask(scope, uncached=True)
             volatile = self._volatile.setdefault(outcome.target, set())
             comparison = compare(first, cached, second, volatile)
-            volatile |= comparison.volatile
+            volatile |= self._learnt(comparison)
             kind = await self._judged(comparison, outcome, last=attempt == _REPEATS)
             if kind is not None:
                 self._count(kind, scope, outcome, comparison)
                 break
         return cached
+
+    def _learnt(self, comparison: Comparison) -> frozenset[str]:
+        """Headers that move by themselves; nothing is learnt while the data itself may be moving."""
+        if self._writes or comparison.verdict is Verdict.UNSTEADY:
+            return frozenset()
+        return comparison.volatile - _NEVER_VOLATILE
 
     async def _judged(self, comparison: Comparison, outcome: Outcome, *, last: bool) -> Kind | None:
         """What one comparison comes to, None where it has to be asked again."""

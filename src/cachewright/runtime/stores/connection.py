@@ -8,6 +8,7 @@ HELLO and no maintenance handshake, so that the minimal ACL of the protocol is e
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from cachewright.runtime.settings import Clock, Settings
 from cachewright.runtime.stats import Stats
 from cachewright.runtime.tasks import Tasks
 
+_log = logging.getLogger("cachewright")
+
 Command = tuple[str | bytes | int, ...]
 #: A reply as the server gave it, or the error it gave instead.
 Reply = bytes | int | list[Any] | ResponseError | None
@@ -35,6 +38,7 @@ _READS_AT_ONCE = 2
 _KEYS_A_READ = 2048
 _END_SECONDS = 1.0
 _CLOSED = "the store was closed"
+_FAILED = "an exchange with the store failed unexpectedly"
 _LEFT_ALONE = "the store failed lately and is left alone for a moment"
 
 
@@ -92,6 +96,11 @@ class Wire:
         except asyncio.CancelledError:
             self.breaker.abandoned()
             raise
+        except Exception as error:
+            _log.exception("an exchange with the store failed")
+            self.breaker.failed(self._clock())
+            self._stats.store_failed(timeout=False)
+            raise StoreUnavailableError(_FAILED) from error
         self.breaker.succeeded(self._clock())
         return replies
 
@@ -166,11 +175,9 @@ class SharedReads:
         try:
             while self._waiting:
                 await self._read(self._take())
-        except asyncio.CancelledError:
-            self.abandon()
-            raise
         finally:
             self._under_way -= 1
+            self.abandon()
 
     def abandon(self) -> None:
         """Answer everybody who still waits: the store was closed."""
@@ -186,16 +193,18 @@ class SharedReads:
         return batch
 
     async def _read(self, batch: list[_Waiting]) -> None:
-        keys = tuple(dict.fromkeys(key for waiting in batch for key in waiting.keys))
+        outcome: Mapping[str, bytes] | StoreUnavailableError = StoreUnavailableError(_CLOSED)
         try:
+            keys = tuple(dict.fromkeys(key for waiting in batch for key in waiting.keys))
             (reply,) = await self._wire.exchange([("MGET", *keys)])
+            outcome = _by_key(keys, reply)
         except StoreUnavailableError as error:
-            _settle(batch, error)
-        except BaseException:
-            _settle(batch, StoreUnavailableError(_CLOSED))
-            raise
-        else:
-            _settle(batch, _by_key(keys, reply))
+            outcome = error
+        except Exception:
+            _log.exception("a read of the store failed")
+            outcome = StoreUnavailableError(_FAILED)
+        finally:
+            _settle(batch, outcome)
 
 
 @dataclass(frozen=True, slots=True)

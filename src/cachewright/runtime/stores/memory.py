@@ -104,13 +104,6 @@ class MemoryStore:
                     self._remove(next(iter(names)))
                     left -= 1
 
-    def clear(self) -> None:
-        """Let go of everything."""
-        with self._lock:
-            self._items.clear()
-            self._names.clear()
-            self._bytes = 0
-
     def _remove(self, name: str) -> None:
         item = self._items.pop(name, None)
         if item is None:
