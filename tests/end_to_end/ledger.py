@@ -10,7 +10,9 @@ from sqlalchemy import create_engine, event, func, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 app = FastAPI()
-engine = create_engine(os.environ.get("APP_DATABASE_URL", "sqlite:///./ledger.db"), connect_args={"timeout": 30})
+engine = create_engine(
+    os.environ.get("APP_DATABASE_URL", "sqlite:///./ledger.db"), connect_args={"timeout": 30}
+)
 
 
 @event.listens_for(engine, "connect")

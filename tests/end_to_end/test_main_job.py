@@ -39,7 +39,9 @@ class Backend:
 
     def run(self, *arguments, expect=0):
         """One command to its end; its stdout."""
-        done = subprocess.run([*CACHEWRIGHT, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=110)
+        done = subprocess.run(
+            [*CACHEWRIGHT, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=110
+        )
         assert done.returncode == expect, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
@@ -79,7 +81,13 @@ def test_record_design_check_simulate_verify_and_serve(backend, valkey_url):
     backend.run("check", str(backend.spec), "--trace", str(backend.trace))
     simulated = json.loads(
         backend.run(
-            "simulate", str(backend.spec), "--trace", str(backend.trace), "--json", "--require", "wrong_answers=0"
+            "simulate",
+            str(backend.spec),
+            "--trace",
+            str(backend.trace),
+            "--json",
+            "--require",
+            "wrong_answers=0",
         )
     )
     assert simulated["wrong_answers"] == 0
@@ -111,7 +119,9 @@ caching_specification:
     [
         (
             "a write is left out of the invalidation",
-            _written_by_hand('["users(id={user_id})"]', key="user:{user_id}:notes:{path.user_id}:{pinned}", scope="user"),
+            _written_by_hand(
+                '["users(id={user_id})"]', key="user:{user_id}:notes:{path.user_id}:{pinned}", scope="user"
+            ),
         ),
         (
             "the user is left out of the key",

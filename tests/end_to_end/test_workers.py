@@ -32,7 +32,15 @@ def base_url(request, tmp_path_factory, valkey_url):
     spec.write_text(SPEC.format(levels=request.param, namespace=f"workers{len(request.param)}"))
     ledger.prepare(f"sqlite:///{directory}/ledger.db")
     environment = {"APP_DATABASE_URL": f"sqlite:///{directory}/ledger.db"}
-    command = (sys.executable, "-m", "cachewright", "serve", "tests.end_to_end.ledger:app", "--spec", str(spec))
+    command = (
+        sys.executable,
+        "-m",
+        "cachewright",
+        "serve",
+        "tests.end_to_end.ledger:app",
+        "--spec",
+        str(spec),
+    )
     arguments = ("--redis", valkey_url, "--workers", "2", "--port", "0")
     with serve_process([*command, *arguments], environment, r"ready (http://\S+)", cwd=ROOT) as process:
         yield process.ready[1]

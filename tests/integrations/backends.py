@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import jwt
 from tests.apps import async_sqlmodel, header_lang, path_user, roles, traps
+from tests.integrations.driving import patience
 
 from cachewright.spec.document import Document, loads_spec
 
@@ -35,6 +36,7 @@ class Backend:
 def document(backend: Backend, targets: list[dict[str, Any]] | None = None) -> Document:
     body = {
         "namespace": f"n{uuid4().hex}",
+        "configuration": patience(5000),
         **backend.extra,
         "cache_targets": backend.targets if targets is None else targets,
     }

@@ -16,12 +16,25 @@ from cachewright.runtime.settings import boottime
 from cachewright.spec.document import Document, loads_spec
 
 
+def patience(milliseconds: int) -> dict[str, Any]:
+    """A configuration that waits so long for the server, at most."""
+    return {"redis": {"socket_timeout_ms": milliseconds, "socket_connect_timeout_ms": milliseconds}}
+
+
 def specification(*targets: dict[str, Any], **extra: Any) -> Document:
-    """A specification in a namespace of its own; a target without a key is named after its endpoint."""
+    """A specification in a namespace of its own; a target without a key gets one by its place.
+
+    It is patient with the server: a busy machine must not look like one that is away.
+    """
     for at, target in enumerate(targets):
         target.setdefault("cache_key_pattern", f"target{at}")
         target.setdefault("levels", ["l1", "l2"])
-    body = {"namespace": f"n{uuid4().hex}", **extra, "cache_targets": list(targets)}
+    body = {
+        "namespace": f"n{uuid4().hex}",
+        "configuration": patience(5000),
+        **extra,
+        "cache_targets": list(targets),
+    }
     return loads_spec(json.dumps({"caching_specification": body}))
 
 

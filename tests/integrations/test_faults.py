@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
-from tests.integrations.driving import driven, get, listening, specification
+from tests.integrations.driving import driven, get, listening, patience, specification
 from tests.integrations.shop import Note
 from tests.runtime.conftest import OwnServer
 
@@ -56,7 +56,9 @@ async def recovered(driver) -> None:
 
 async def test_away_at_the_start_and_found_when_it_comes(app, server):
     server.kill()
-    async with driven(app, specification(NOTES), redis_url=server.url, wait=False) as driver:
+    async with driven(
+        app, specification(NOTES, configuration=patience(100)), redis_url=server.url, wait=False
+    ) as driver:
         await both_agree(driver, writes=True)
         assert not any(outcome.hit for outcome in driver.outcomes)
         server.start()
@@ -65,7 +67,7 @@ async def test_away_at_the_start_and_found_when_it_comes(app, server):
 
 
 async def test_killed_in_the_middle_and_back_with_nothing(app, server):
-    async with driven(app, specification(NOTES), redis_url=server.url) as driver:
+    async with driven(app, specification(NOTES, configuration=patience(100)), redis_url=server.url) as driver:
         await both_agree(driver, writes=True)
         assert await driver.caches("/users/1/notes")
         server.kill()
@@ -77,7 +79,7 @@ async def test_killed_in_the_middle_and_back_with_nothing(app, server):
 
 async def test_what_was_written_while_it_was_deaf_is_not_stale_when_it_hears_again(app, server):
     """A server that stands still keeps its old entries: they must not be believed."""
-    async with driven(app, specification(NOTES), redis_url=server.url) as driver:
+    async with driven(app, specification(NOTES, configuration=patience(100)), redis_url=server.url) as driver:
         for user in (1, 2, 3):
             assert await driver.caches(f"/users/{user}/notes")
         with server.frozen():

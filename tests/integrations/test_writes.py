@@ -56,8 +56,9 @@ def move_with_unloaded_old_value(session):
 
 def orphan(session):
     """The relationship deletes the row: it stands in none of the session's own lists."""
-    session.get_one(Note, 2).title = "another user's"
-    session.get_one(User, 2).notes.pop(0)
+    other, user = session.get_one(Note, 2), session.get_one(User, 2)
+    other.title = "another user's"
+    user.notes.pop(0)
     session.commit()
 
 

@@ -286,7 +286,6 @@ class DatabaseWatch:
             self._end(transaction, committed=False, started=self._clock())
 
 
-
 def _asked_by_sqlalchemy() -> bool:
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the interpreter's documented way to the caller
     while frame is not None and frame.f_globals.get("__name__") == __name__:

@@ -169,7 +169,7 @@ def parameter_missing_from_key(subject: Subject) -> Iterator[Problem]:
     ```
 
     ## Fix
-    Add it: `user:{user_id}:tasks:page={page}`; or list a header that does not matter in `ignored_reads`.
+    Add it: `user:{user_id}:tasks:page={page}`.
     """
     identity = identity_sources(subject.spec)
     for view, target in subject.ready():
@@ -178,7 +178,9 @@ def parameter_missing_from_key(subject: Subject) -> Iterator[Problem]:
             continue
         declared = route.declared | route.credentials
         token = "header:authorization" if "header:authorization" in declared else None
-        unkeyed = target.unkeyed(identity, declared=declared, credentials=tuple(route.credentials), token=token)
+        unkeyed = target.unkeyed(
+            identity, declared=declared, credentials=tuple(route.credentials), token=token
+        )
         missing = unkeyed - route.credentials
         if missing:
             listed = ", ".join(sorted(name.replace(":", " ", 1) for name in missing))

@@ -23,7 +23,9 @@ PLAIN = {"→": "->", "≥": ">=", "≤": "<=", "×": "x", "…": "...", "✓": 
 def _plainly(error: UnicodeError) -> tuple[str, int]:
     """The error handler of streams that cannot write all of Unicode (see `codecs.register_error`)."""
     assert isinstance(error, UnicodeEncodeError)
-    return "".join(PLAIN.get(character, "?") for character in error.object[error.start : error.end]), error.end
+    return "".join(
+        PLAIN.get(character, "?") for character in error.object[error.start : error.end]
+    ), error.end
 
 
 codecs.register_error("cachewright.plainly", _plainly)

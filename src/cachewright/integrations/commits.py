@@ -39,7 +39,9 @@ class CommitInvalidator:
             else:
                 self._cache.portal.invalidate(tags)
         except Exception:  # the commit stands, whatever went wrong here
-            _log.exception("an invalidation after a commit failed; it is journalled, its tags are bypassed here")
+            _log.exception(
+                "an invalidation after a commit failed; it is journalled, its tags are bypassed here"
+            )
             self._cache.journal(tags)
 
 

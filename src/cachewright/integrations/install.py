@@ -137,7 +137,9 @@ class Installed:
         parts = Parts(
             plan=plan,
             cache=self.cache,
-            binder=Binder(plan, hashlib.blake2b(secret, digest_size=32).digest(), lambda: watched.credentials),
+            binder=Binder(
+                plan, hashlib.blake2b(secret, digest_size=32).digest(), lambda: watched.credentials
+            ),
             eyes=eyes,
             wall=time.time,
             dice=random.random,

@@ -23,20 +23,30 @@ class SafeSinks:
         self._sinks = sinks
         self._distrust = distrust
 
-    def executed(self, statement: Statement, transaction: Transaction, context: RequestContext | None) -> None:
+    def executed(
+        self, statement: Statement, transaction: Transaction, context: RequestContext | None
+    ) -> None:
         """See `SqlSink`."""
         for sink in self._sinks:
             with self._guarded():
                 sink.executed(statement, transaction, context)
 
-    def flushed(self, images: Sequence[RowImage], transaction: Transaction, context: RequestContext | None) -> None:
+    def flushed(
+        self, images: Sequence[RowImage], transaction: Transaction, context: RequestContext | None
+    ) -> None:
         """See `SqlSink`."""
         for sink in self._sinks:
             with self._guarded():
                 sink.flushed(images, transaction, context)
 
     def ended(
-        self, transaction: Transaction, *, committed: bool, started: int, ended: int, context: RequestContext | None
+        self,
+        transaction: Transaction,
+        *,
+        committed: bool,
+        started: int,
+        ended: int,
+        context: RequestContext | None,
     ) -> None:
         """See `SqlSink`."""
         for sink in self._sinks:

@@ -75,7 +75,9 @@ class Bus:
             try:
                 lost = await self._hear_out(self._subscribe())
             except Exception:
-                _log.exception("the invalidation bus failed; in-process copies are validated until it is back")
+                _log.exception(
+                    "the invalidation bus failed; in-process copies are validated until it is back"
+                )
             if lost:
                 wait = _SHORTEST_WAIT
                 _log.warning(

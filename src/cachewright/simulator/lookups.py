@@ -273,7 +273,9 @@ def _unkeyed(
         outer_reads=request.outer_reads,
         declared=declared,
         credentials=route.credentials,
-        token=_token_carrier(request, request.reads | request.outer_reads | declared, route),
+        token=_token_carrier(
+            request, request.reads | request.outer_reads | declared | set(route.credentials), route
+        ),
     )
 
 

@@ -77,7 +77,9 @@ class Target:
         own = {*reads, *declared, *credentials}
         outer = set(outer_reads) - self.ignored_reads
         sources = [source for name, source in identity.items() if name in self.key.fields]
-        return frozenset((own | outer) - self.keyed - covered(self.scope, sources, own | outer, credentials, token))
+        return frozenset(
+            (own | outer) - self.keyed - covered(self.scope, sources, own | outer, credentials, token)
+        )
 
     @property
     def keyed(self) -> frozenset[str]:

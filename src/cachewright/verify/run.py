@@ -21,7 +21,9 @@ def build_twin(app: Any, document: Document, surroundings: Surroundings) -> Twin
         cache = installed.cache
         if cache is None:
             return False
-        now = await cache.lookup(LookupRequest(target=outcome.target, key=outcome.key, tags=tuple(outcome.tokens)))
+        now = await cache.lookup(
+            LookupRequest(target=outcome.target, key=outcome.key, tags=tuple(outcome.tokens))
+        )
         return dict(now.seen.tokens) == outcome.tokens
 
     return Twin(installed, compile_plan(document).targets.values(), still_current)
