@@ -1,18 +1,25 @@
+import json
 import os
 import signal
 
 from tests.servers import valkey
 
 
-def test_one_worker_serves_with_the_specification_applied(shell, spec):
+def test_one_worker_serves_with_the_specification_applied(shell, spec, monkeypatch):
+    counted = shell.directory / "figures"
+    counted.mkdir()
+    monkeypatch.setenv("CACHEWRIGHT_STATS_DIR", str(counted))
     with valkey() as redis, shell.serving("serve", "shop:app", "--spec", spec, "--redis", redis) as server:
         assert server.ask("/items/1?name=cup", "PUT")[0] == 200
-        assert server.ask("/items/1")[1]["name"] == "cup"
+        for _ in range(2):
+            assert server.ask("/items/1")[1]["name"] == "cup"
         server.ask("/items/1?name=mug", "PUT")
         assert server.ask("/items/1")[1]["name"] == "mug"
         server.stop()
     assert server.code == 0
     assert server.stdout == ""
+    (file,) = counted.glob("*.json")
+    assert json.loads(file.read_text())["targets"]["GET /items/{item_id}"]["hits"] == {"l2": 1}
 
 
 def test_two_workers_share_entries_are_replaced_and_end_together(shell, spec):

@@ -13,10 +13,15 @@ from cachewright.runtime.settings import Settings, boottime
 
 KEYS = 8
 LEASE = 0.25
+PROCESSES = 3
+#: Reads of one process for each write, and how many writes it may be ahead: their ratio is the same on every machine.
+PACE, AHEAD = 10, 3
 #: Three numbers for each key: what the database holds, what every read that begins now must show at least, and
 #: the same for copies in the memory of a process, which may lag by their lease.
 DATABASE, DUE, DUE_IN_L1 = range(3)
-SIZE = KEYS * 3 * 8
+#: After them: how often each process has read, and how often was written.
+PROGRESS, WRITES = KEYS * 3, KEYS * 3 + PROCESSES
+SIZE = (WRITES + 1) * 8
 TASKS = 6
 
 
@@ -32,6 +37,20 @@ class Board:
 
     def write(self, key: int, what: int, number: int) -> None:
         self._cells[key * 3 + what] = number
+
+    def has_read(self, process: int) -> None:
+        self._cells[PROGRESS + process] += 1
+
+    def has_written(self) -> None:
+        self._cells[WRITES] += 1
+
+    def ahead(self, process: int) -> bool:
+        """Whether this process should wait for the writer."""
+        return self._cells[PROGRESS + process] > PACE * (self._cells[WRITES] + AHEAD)
+
+    def behind(self) -> bool:
+        """Whether the readers have read less than the writer has written for."""
+        return sum(self._cells[PROGRESS:WRITES]) < PROCESSES * PACE * self._cells[WRITES]
 
     def close(self) -> None:
         self._cells.release()
@@ -49,16 +68,17 @@ class Race:
     levels: tuple[str, ...]
 
 
-def reader(race: Race, seed: int, results) -> None:
+def reader(race: Race, process: int, results) -> None:
     board = Board(SharedMemory(race.board))
     try:
-        results.put(asyncio.run(_read_all(race, board, random.Random(seed))))
+        results.put(asyncio.run(_read_all(race, board, process)))
     finally:
         board.close()
 
 
-async def _read_all(race: Race, board: Board, dice: random.Random) -> Counter[str]:
-    settings = Settings(read_timeout=5.0, connect_timeout=5.0, l1_lease=LEASE, workers=3)
+async def _read_all(race: Race, board: Board, process: int) -> Counter[str]:
+    dice = random.Random(process)
+    settings = Settings(read_timeout=5.0, connect_timeout=5.0, l1_lease=LEASE, workers=PROCESSES)
     cache = Cache(race.namespace, redis_url=race.url, settings=settings)
     await cache.start()
     await until(lambda: cache._core.heard(boottime()))
@@ -78,6 +98,8 @@ async def _read_all(race: Race, board: Board, dice: random.Random) -> Counter[st
             got = await get(cache, request(f"k{key}", "ns", f"rows(id={key})", levels=race.levels), load)
             seen[got.source] += 1
             seen["stale"] += int(got.payload) < least
+            board.has_read(process)
+            await until(lambda: not board.ahead(process))
             await asyncio.sleep(0)
 
     await asyncio.gather(*(one() for _ in range(TASKS)))

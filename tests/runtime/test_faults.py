@@ -11,6 +11,7 @@ from tests.servers import free_port, valkey
 
 from cachewright.errors import InvalidationPendingError, StoreUnavailableError
 from cachewright.runtime.settings import boottime
+from cachewright.runtime.stores.connection import Wire
 from cachewright.spec.semantics import Load, Reason, decide
 
 #: A call that took this long hung.
@@ -219,6 +220,55 @@ async def test_an_unreadable_answer_of_the_server_is_no_error_of_the_application
             await cache._core.store.read(["e:x"], ["ns"])
 
 
+async def test_replies_that_nobody_foresaw_leave_no_caller_waiting(make_cache, caplog):
+    async def nonsense(reader, writer):
+        while asked := await reader.read(65536):
+            greetings = asked.count(b"SETINFO")
+            writer.write(b"+OK\r\n" * greetings or b":x\r\n")  # the latter is an integer that is none
+        writer.close()
+
+    speaking = await asyncio.start_server(nonsense, "127.0.0.1", 0)
+    port = speaking.sockets[0].getsockname()[1]
+    async with speaking:
+        cache = await make_cache(f"redis://127.0.0.1:{port}", listening=False)
+        for at in range(3):
+            asking = [cache.lookup(request(f"k{at}.{number}")) for number in range(20)]
+            assert not any(found.available for found in await bounded(asyncio.gather(*asking)))
+        assert cache.stats.snapshot()["errors"] > 0
+        await cache.aclose()
+    assert "an exchange with the store failed" in caplog.text
+
+
+async def test_a_reader_that_fails_leaves_no_caller_waiting_and_the_next_are_answered(
+    make_cache, monkeypatch, caplog
+):
+    async def fail(wire, commands):
+        raise RuntimeError("out of order")
+
+    cache = await make_cache()
+    with monkeypatch.context() as patch:
+        patch.setattr(Wire, "exchange", fail)
+        asking = [cache.lookup(request(f"k{number}")) for number in range(20)]
+        assert not any(found.available for found in await bounded(asyncio.gather(*asking)))
+    assert "out of order" in caplog.text
+    assert (await bounded(cache.lookup(request()))).available
+
+
+async def test_kept_invalidations_go_on_being_delivered_after_a_delivery_failed_unexpectedly(
+    make_cache, own_server, tmp_path, caplog
+):
+    server = own_server()
+    cache = await make_cache(
+        server.url, retry_budget=0.05, journal_dir=tmp_path, replay_interval=0.05, **QUICK
+    )
+    cache._journal._own.mkdir()  # which cannot be unlinked when all is delivered
+    for tag in ("tasks", "notes"):
+        with server.frozen():
+            await bounded(cache.invalidate([tag]))
+        await until(lambda: cache.pending == 0)
+    await until(lambda: caplog.text.count("kept invalidations could not be delivered") == 2)
+
+
 async def test_everything_runs_under_the_minimal_acl(make_cache, own_server, namespace):
     server = own_server()
     with server.client() as client:
@@ -230,8 +280,8 @@ async def test_everything_runs_under_the_minimal_acl(make_cache, own_server, nam
         asked = request(needs_acceptance=True, credential="aa")
         assert (await get(one, asked, answers(b"old"))).source == "load"
         assert (await get(two, asked, answers(b"new"))).source == "l2"
-        found = await two.lookup(request(needs_acceptance=True, credential="bb"))
-        assert await two.accept(found.ticket, accepted_at=time.time(), lifetime=10.0)
+        other = request(needs_acceptance=True, credential="bb")
+        assert (await get(two, other, answers(b"old"))).source == "load"
         assert await one.invalidate(["tasks"], raise_pending=True) == 1
         await until(lambda: two.lookup_local(asked) is None)
         assert (await get(two, asked, answers(b"new"))).payload == b"new"

@@ -1,18 +1,25 @@
 import asyncio
 
-from tests.runtime.driving import answers, get, request
+from tests.runtime.driving import answers, get, request, until
 
 from cachewright.runtime.flight import Alone, FlightTable, Follow, Lead
 
 
 async def test_a_hundred_callers_load_once(make_cache):
-    cache = await make_cache()
-    loads = []
+    joined, loads = [], []
+
+    class Counting(FlightTable):
+        async def join_or_lead(self, key, **options):
+            joined.append(key)
+            return await super().join_or_lead(key, **options)
 
     async def load():
         loads.append(1)
-        await asyncio.sleep(0.05)
+        await until(lambda: len(joined) == 100)
         return b"x"
+
+    cache = await make_cache()
+    cache.flights = Counting()
 
     got = await asyncio.gather(*(get(cache, request(), load) for _ in range(100)))
     assert {each.payload for each in got} == {b"x"}
@@ -29,8 +36,7 @@ async def test_callers_with_other_tokens_or_another_variant_have_their_own_fligh
         return b"old"
 
     leading = asyncio.ensure_future(get(cache, request(), slow))
-    while not len(cache.flights):
-        await asyncio.sleep(0.001)
+    await until(lambda: len(cache.flights))
     await cache.invalidate(["tasks"])
     assert (await get(cache, request(), answers(b"new"))).payload == b"new"
     assert (await get(cache, request("tasks", variant=b"v"), answers(b"v's"))).payload == b"v's"
@@ -46,7 +52,7 @@ async def lead(table, key="k"):
 
 async def waiting(table, count, key="k", **options):
     tasks = [asyncio.ensure_future(table.join_or_lead(key, **options)) for _ in range(count)]
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0)  # every one of them is where it waits now
     return tasks
 
 
@@ -79,11 +85,9 @@ async def test_when_a_leader_fails_or_is_cancelled_one_follower_leads_anew():
     await reached.wait()
     followers = await waiting(table, 5)
     leading.cancel()
-    await asyncio.sleep(0.01)
-    (led,) = (task for task in followers if task.done())
+    (led,), others = await asyncio.wait(followers, return_when=asyncio.FIRST_COMPLETED)
     with led.result() as own:
         own.land(b"x")
-    others = [task for task in followers if task is not led]
     assert await asyncio.gather(*others) == [Follow(b"x")] * 4
 
 

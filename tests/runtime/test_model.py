@@ -82,13 +82,15 @@ def machine(url, namespace, lease):
             self.due = dict(self.database)
 
         def invalidate(self, side, tag, portal):
-            cache = self.caches[side]
+            cache, other = self.caches[side], self.caches[1 - side]
+            mark = other.tokens.mark()
             if portal:
                 cache.portal.invalidate([tag])
             else:
                 self.run(cache.invalidate([tag], raise_pending=True))
             if lease:
-                self.run(asyncio.sleep(0.02))  # a copy in memory may lag by the word on the bus
+                # A copy in memory may lag by the word on the bus.
+                self.run(until(lambda: other.tokens.mark() > mark))
 
         @rule(side=SIDES, key=KEYS)
         def hold(self, side, key):

@@ -7,12 +7,11 @@ from multiprocessing.shared_memory import SharedMemory
 
 import pytest
 from tests.runtime.driving import until
-from tests.runtime.racing import DATABASE, DUE, DUE_IN_L1, KEYS, LEASE, SIZE, Board, Race, reader
+from tests.runtime.racing import DATABASE, DUE, DUE_IN_L1, KEYS, LEASE, PROCESSES, SIZE, Board, Race, reader
 
 from cachewright.runtime.settings import boottime
 
-PROCESSES = 3
-READS = 3600
+READS = 3000
 
 
 @pytest.mark.parametrize("levels", [("l2",), ("l1", "l2")], ids=["l2", "l1"])
@@ -25,11 +24,11 @@ async def test_no_process_reads_what_was_loaded_before_an_invalidation_returned(
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
     race = Race(valkey_url, namespace, memory.name, READS, levels)
-    readers = [context.Process(target=reader, args=(race, seed, results)) for seed in range(PROCESSES)]
+    readers = [context.Process(target=reader, args=(race, number, results)) for number in range(PROCESSES)]
     try:
         for process in readers:
             process.start()
-        await write_while(readers, writer, board)
+        paced = await write_while(readers, writer, board)
         seen = sum((results.get(timeout=10) for _ in readers), Counter())
     finally:
         for process in readers:
@@ -40,17 +39,27 @@ async def test_no_process_reads_what_was_loaded_before_an_invalidation_returned(
         memory.unlink()
     assert seen["stale"] == 0
     assert sum(seen[source] for source in ("local", "l1", "l2", "shared", "load")) == PROCESSES * READS
-    assert seen["load"] > 200
-    assert seen["l2"] + seen["local"] > READS
+    assert seen["l2"] + seen["local"] > 0
     assert ("local" in seen) == ("l1" in levels)
+    if "l1" not in levels:
+        assert seen["load"] >= paced // 2, "a row that is read after a write is loaded anew"
 
 
 async def write_while(readers, writer, board):
-    """Write to one row after another, and say what is due once its invalidation has returned."""
+    """Write to one row after another, and say what is due once its invalidation has returned.
+
+    It waits for the readers to keep their pace. Returns how many of the writes were followed by so many reads
+    that hardly one of these rows was not among them.
+    """
     history = [deque() for _ in range(KEYS)]
-    number = 0
-    await until(lambda: all(process.is_alive() for process in readers))
+    number = paced = 0
+
+    def alive():
+        return all(process.is_alive() for process in readers)
+
+    await until(alive)
     while any(process.is_alive() for process in readers):
+        await asyncio.sleep(0.001)
         number += 1
         key = number % KEYS
         board.write(key, DATABASE, number)
@@ -60,4 +69,9 @@ async def write_while(readers, writer, board):
         history[key].append((now, number))
         while history[key] and now - history[key][0][0] > LEASE:
             board.write(key, DUE_IN_L1, history[key].popleft()[1])
-        await asyncio.sleep(0.004)
+        board.has_written()
+        while board.behind() and alive():
+            await asyncio.sleep(0.001)
+        if alive():
+            paced = number - KEYS
+    return paced

@@ -74,7 +74,7 @@ class Bus:
             lost = False
             try:
                 lost = await self._hear_out(self._subscribe())
-            except Exception:
+            except Exception:  # noqa: BLE001 - whatever it was, a process must not stay deaf
                 _log.exception(
                     "the invalidation bus failed; in-process copies are validated until it is back"
                 )

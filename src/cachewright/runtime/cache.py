@@ -230,6 +230,6 @@ class Cache:
         while True:
             try:
                 await self._invalidations.replay()
-            except Exception:
+            except Exception:  # noqa: BLE001 - whatever it was, what is kept must be delivered
                 log.exception("kept invalidations could not be delivered; it is tried again")
             await asyncio.sleep(self._core.settings.replay_interval)

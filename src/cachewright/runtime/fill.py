@@ -64,12 +64,13 @@ class Fills:
             lease = math.inf if core.alone else ticket.sent + core.settings.l1_lease
             for name, record in records.items():
                 stored |= self._lookups.keep(name, record, ticket.mark, lease)
-        if core.store is not None and "l2" in levels:
+        if core.store is not None:
             now = core.wall()
-            values = {name: (self._encode(record), _left(record, now)) for name, record in records.items()}
+            shared = records if "l2" in levels else {}
+            values = {name: (self._encode(record), _left(record, now)) for name, record in shared.items()}
             alive = {name: value for name, value in values.items() if value[1] is None or value[1] > 0}
             try:
-                await core.store.fill(alive, ticket.request.all_tags if alive else ())
+                await core.store.fill(alive, ticket.request.all_tags if alive or stored else ())
             except StoreUnavailableError:
                 return stored
             stored |= bool(alive)

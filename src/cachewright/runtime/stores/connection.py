@@ -200,7 +200,7 @@ class SharedReads:
             outcome = _by_key(keys, reply)
         except StoreUnavailableError as error:
             outcome = error
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever it was, nobody may wait for ever
             _log.exception("a read of the store failed")
             outcome = StoreUnavailableError(_FAILED)
         finally:

@@ -24,14 +24,13 @@ from cachewright.spec.tags import NAMESPACE_TAG
 #: The version of keys, frames and messages; processes of different versions never meet.
 SCHEMA = 1
 _TAGS_A_CHANGE = 512
+_UNFILLED_MS = 120_000
 
 
 def permanent(tag: str) -> bool:
-    """Whether the token of `tag` has no end: namespace, targets, tenants, tables; there are few of them."""
+    """Whether the token of `tag` has no end: namespace, targets, tables; a specification names all of them."""
     if tag == NAMESPACE_TAG or tag.startswith("target:"):
         return True
-    if tag.startswith("tenant:"):
-        return tag.count(":") == 1
     return ":" not in tag and "(" not in tag
 
 
@@ -75,9 +74,15 @@ class RedisStore:
         return Answer(_named(names, places, found), _named(tags, tokens, found))
 
     async def mint(self, tags: Collection[str]) -> dict[str, bytes]:
-        """`SET NX GET` for each tag. A tag that the server has no room for stays without a token."""
+        """`SET NX GET` for each tag. A tag that the server has no room for stays without a token.
+
+        Whoever asks may be nobody: a token lives two minutes until a fill prolongs it.
+        """
         fresh = {tag: self._mint() for tag in tags}
-        replies = await self._send([self._set_token(tag, token, "NX", "GET") for tag, token in fresh.items()])
+        lifetime = min(self._lifetime, _UNFILLED_MS)
+        replies = await self._send(
+            [self._set_token(tag, token, "NX", "GET", lifetime=lifetime) for tag, token in fresh.items()]
+        )
         tokens: dict[str, bytes] = {}
         for (tag, token), reply in zip(fresh.items(), replies, strict=True):
             if not isinstance(reply, OutOfMemoryError):
@@ -131,8 +136,8 @@ class RedisStore:
             _accept(reply) is not None for reply in replies if not isinstance(reply, OutOfMemoryError)
         )
 
-    def _set_token(self, tag: str, token: bytes, *conditions: str) -> Command:
-        end = () if permanent(tag) else ("PX", self._lifetime)
+    def _set_token(self, tag: str, token: bytes, *conditions: str, lifetime: int | None = None) -> Command:
+        end = () if permanent(tag) else ("PX", lifetime or self._lifetime)
         return ("SET", f"{self._prefix}v:{tag}", token, *conditions, *end)
 
     async def _send(self, commands: Sequence[Command], *, insist: bool = False) -> list[Reply]:
