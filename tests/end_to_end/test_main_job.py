@@ -40,7 +40,7 @@ class Backend:
     def run(self, *arguments, expect=0):
         """One command to its end; its stdout."""
         done = subprocess.run(
-            [*CACHEWRIGHT, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=110
+            [*CACHEWRIGHT, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=110, check=False
         )
         assert done.returncode == expect, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
@@ -50,9 +50,11 @@ class Backend:
         url = f"sqlite:///{self.directory}/{arguments[0]}.db"
         self.module.seed(url)
         command = [*CACHEWRIGHT, arguments[0], self.app, *arguments[1:], "--port", "0"]
-        with serve_process(command, {"APP_DATABASE_URL": url}, READY, cwd=ROOT) as process:
-            with httpx.Client(base_url=process.ready[1], timeout=30) as client:
-                self.module.exercise(client)
+        with (
+            serve_process(command, {"APP_DATABASE_URL": url}, READY, cwd=ROOT) as process,
+            httpx.Client(base_url=process.ready[1], timeout=30) as client,
+        ):
+            self.module.exercise(client)
         return process
 
     def verify(self, redis_url):

@@ -153,7 +153,7 @@ QUERIES = [
 
 async def test_spellings_of_a_query_are_told_apart_as_the_application_does(shop):
     @shop.app.get("/echo")
-    def echo(  # noqa: PLR0917 - that many kinds of parameters
+    def echo(
         session: Session = shop.given,
         limit: int = 10,
         flag: bool = False,

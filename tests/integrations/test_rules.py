@@ -62,7 +62,7 @@ async def test_a_commit_after_the_response_invalidates_when_it_happens(shop, lat
             session.commit()
 
     @shop.app.post("/teardown")
-    def teardown(session: Session = Depends(committing)):  # noqa: B008 - FastAPI's idiom
+    def teardown(session: Session = Depends(committing)):
         session.get_one(Note, 1).title = "teardown"
 
     @shop.app.post("/background")
@@ -94,7 +94,7 @@ async def test_a_read_that_writes_in_its_teardown_is_not_kept(shop, flushed):
             session.commit()
 
     @shop.app.get("/visit/{note_id}")
-    def visit(note_id: int, session: Session = Depends(committing)):  # noqa: B008 - FastAPI's idiom
+    def visit(note_id: int, session: Session = Depends(committing)):
         session.get_one(User, 1).name += "!"
         if flushed:
             session.flush()

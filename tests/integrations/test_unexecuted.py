@@ -17,8 +17,10 @@ def said(caplog, *targets, **extra) -> list[str]:
 def test_each_field_that_nothing_executes_is_named_once(caplog):
     alerts = {"low_hit_rate": {"enabled": True}}
     assert said(caplog, get("/a", "a"), get("/b", "b", percent=50), alerts=alerts) == [
-        "not executed yet (2; `cachewright check --all` names them): "
-        "cache_targets[1].percent, alerts.low_hit_rate.enabled"
+        (
+            "not executed yet (2; `cachewright check --all` names them): "
+            "cache_targets[1].percent, alerts.low_hit_rate.enabled"
+        )
     ]
 
 

@@ -25,7 +25,7 @@ def import_app(name: str, *, factory: bool = False) -> Callable[..., Any]:
         raise ApplicationError(f"{name!r} does not name an application", hint=_FORM)
     if os.getcwd() not in sys.path:  # noqa: PTH109 - sys.path holds texts
         sys.path.insert(0, os.getcwd())  # noqa: PTH109
-    found = _attribute(_module(module_name, name), attribute, name)
+    found = _attribute(_module(module_name, name), attribute)
     if factory:
         found = _made(found, name)
     if not callable(found):
@@ -59,7 +59,7 @@ def _module(module_name: str, name: str) -> Any:
         raise _raised(name, error) from error
 
 
-def _attribute(module: Any, attribute: str, name: str) -> Any:
+def _attribute(module: Any, attribute: str) -> Any:
     found = module
     for part in attribute.split("."):
         if not hasattr(found, part):

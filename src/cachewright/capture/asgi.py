@@ -35,8 +35,8 @@ class RequestObserver(Protocol):
 class Watched:
     """An ASGI application around a Starlette or FastAPI one (`root`, where it is wrapped in others).
 
-    `credentials` is what the security schemes of all its routes read. Routes get their doors with the first request, or when the lifespan has started up: an application may
-    register some of them only then.
+    `credentials` is what the security schemes of all its routes read. Routes get their doors with the first request,
+    or when the lifespan has started up: an application may register some of them only then.
     """
 
     def __init__(self, app: Any, observer: RequestObserver, *, clock: Clock, root: Any | None = None) -> None:
@@ -50,6 +50,7 @@ class Watched:
         self._stop_reads: Callable[[], None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the application (ASGI)."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, self._started(send))
             return

@@ -119,8 +119,9 @@ def bearer_claims(claims: Mapping[str, Scalar]) -> dict[str, Scalar]:
 
 
 def request_values(scope: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """Values of a request by the names of key patterns, other than declared parameters: headers, cookies,
-    undeclared query parameters, the host.
+    """Values of a request by the names of key patterns, other than its declared parameters.
+
+    Headers, cookies, undeclared query parameters, the host.
     """
     values: dict[str, Any] = {}
     for name in names:

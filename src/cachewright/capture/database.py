@@ -139,7 +139,7 @@ class DatabaseWatch:
 
     def _executing(
         self,
-        connection: Connection,
+        _connection: Connection,
         _cursor: Any,
         _sql: str,
         _parameters: Any,
@@ -149,7 +149,7 @@ class DatabaseWatch:
         if context is not None:
             setattr(context, _STARTED, self._clock())
 
-    def _executed(
+    def _executed(  # noqa: PLR0917 - the signature is SQLAlchemy's
         self,
         connection: Connection,
         cursor: Any,

@@ -16,8 +16,9 @@ from cachewright.sql.names import table_name
 
 
 def images_of_flush(written: Iterable[tuple[str, Any]], dialect: Dialect) -> list[RowImage]:
-    """The images of these objects, one for each table they are mapped to. To be called in `after_flush`, while
-    attribute histories still tell old from new.
+    """The images of these objects, one for each table they are mapped to.
+
+    To be called in `after_flush`, while attribute histories still tell old from new.
     """
     return [
         image

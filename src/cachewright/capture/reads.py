@@ -77,6 +77,7 @@ class WatchedScope(dict[str, Any]):
         return super().__getitem__(key)
 
     def get(self, key: str, default: Any = None) -> Any:
+        """See `dict.get`."""
         if key in _SCOPE_ITEMS and key in self:
             _note(_SCOPE_ITEMS[key])
         return super().get(key, default)

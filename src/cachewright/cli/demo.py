@@ -44,8 +44,8 @@ def demo(
 
     from cachewright.cli import demo_run
     from cachewright.cli.demo_figures import figures, shortcomings
-    from cachewright.cli.output import say, show, to_json, write_json, write_text
     from cachewright.cli.demo_targets import targets
+    from cachewright.cli.output import say, show, to_json, write_json, write_text
     from cachewright.cli.tables import database, measured, missed
     from cachewright.cli.tables import targets as reached
     from cachewright.report import report

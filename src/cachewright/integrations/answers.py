@@ -62,6 +62,7 @@ class HeldBack:
     _start: Message | None = None
 
     async def __call__(self, message: Message) -> None:
+        """Take one message of the application's response."""
         kind = message["type"]
         if kind == "http.response.start" and not self.streamed:
             self.streamed = not any(key.lower() == b"content-length" for key, _ in message.get("headers", ()))

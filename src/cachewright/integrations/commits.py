@@ -38,7 +38,7 @@ class CommitInvalidator:
                 await_only(self._cache.invalidate(tags))
             else:
                 self._cache.portal.invalidate(tags)
-        except Exception:  # the commit stands, whatever went wrong here
+        except Exception:  # noqa: BLE001 - the commit stands, whatever went wrong here
             _log.exception(
                 "an invalidation after a commit failed; it is journalled, its tags are bypassed here"
             )

@@ -26,6 +26,7 @@ class DatabaseCount:
         self, statement: Statement, transaction: Transaction, context: RequestContext | None
     ) -> None:
         """Count one statement."""
+        del transaction, context
         with self._lock:
             self._queries += 1
             self._nanoseconds += statement.ended - statement.started

@@ -1,5 +1,7 @@
-"""The edge form of the interceptor: it stands at the door of each cached route, in front of the route's own
-security, and answers only what the application itself has already accepted for the same credential.
+"""The edge form of the interceptor, at the door of each cached route.
+
+It stands in front of the route's own security, and answers only what the application itself has already accepted
+for the same credential.
 """
 
 from __future__ import annotations
@@ -10,8 +12,8 @@ from cachewright.capture.asgi import ASGIApp, Receive, Scope, Send
 from cachewright.capture.context import RequestContext
 from cachewright.capture.credentials import header_of
 from cachewright.integrations.exchange import Exchange, Parts
-from cachewright.spec.tags import credential_tag
 from cachewright.spec.semantics import Bypass
+from cachewright.spec.tags import credential_tag
 from cachewright.spec.target import Target
 
 #: A scope with this key set goes to the application as if there were no cache.

@@ -20,8 +20,7 @@ from cachewright.runtime.lookup import Lookup as Found
 from cachewright.runtime.lookup import LookupRequest
 from cachewright.spec import semantics
 from cachewright.spec.semantics import GUARDS, Bypass, Load, LoadFacts, Reason, Serve, Token
-from cachewright.spec.tags import target_tag
-from cachewright.spec.tags import credential_tag
+from cachewright.spec.tags import credential_tag, target_tag
 from cachewright.spec.target import Plan
 
 #: A scope may carry a list under this key; what became of the request is appended to it.
@@ -33,9 +32,10 @@ _CONDITION_READS = frozenset(f"header:{name}" for name in _CONDITIONS)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one request to a cached route; `refused` says why its load was not filled, or, where the
-    specification is taken at its word, what the guards would have refused. `tokens` are those its tags carried
-    when it was looked up.
+    """What became of one request to a cached route.
+
+    `refused` says why its load was not filled, or, where the specification is taken at its word, what the guards
+    would have refused. `tokens` are those its tags carried when it was looked up.
     """
 
     target: str

@@ -158,6 +158,7 @@ class Installed:
         return {"targets": targets, "cache": counted, "database": self._count.snapshot()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the application (ASGI)."""
         if not self._started:
             await self._start()
         if scope["type"] == "lifespan":

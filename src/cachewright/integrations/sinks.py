@@ -63,6 +63,6 @@ class SafeSinks:
     def _guarded(self) -> Iterator[None]:
         try:
             yield
-        except Exception:
+        except Exception:  # noqa: BLE001 - the application's SQL must not fail for a listener
             _log.exception("what SQL did could not be followed; everything cached is invalidated")
             self._distrust()

@@ -121,7 +121,7 @@ class CacheTarget(Section):
     bypass_when: Ext[Texts] = ()
     """Conditions that leave the cache unread, such as `query.due == 'overdue'`."""
     ignored_reads: Ext[tuple[IgnoredRead, ...]] = ()
-    """Reads by middleware before the route that do not matter: `header:NAME`, `cookie:NAME`, `client`, `url`, `headers`."""
+    """Reads by middleware that do not matter: `header:NAME`, `cookie:NAME`, `client`, `url`, `headers`."""
     single_flight: Ext[SingleFlight] = "process"
     """Whether concurrent misses load once per process or once per fleet."""
     refresh: Ext[ScheduleText | None] = None

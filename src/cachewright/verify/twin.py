@@ -74,6 +74,7 @@ class Twin:
         self.tally = Tally()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Run the application (ASGI)."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
         elif scope["method"] in ("GET", "HEAD", "OPTIONS"):
