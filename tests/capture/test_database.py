@@ -218,3 +218,36 @@ def test_declared_tables_name_keys_and_references():
         "CASCADE",
         ("owner_id",),
     )
+
+
+def test_rows_inserted_in_one_batch_are_one_set_of_parameters(engine, sink):
+    with engine.begin() as connection:
+        connection.execute(
+            insert(Item).returning(Item.id),
+            [{"owner_id": 1, "title": "a"}, {"owner_id": 2, "title": "b"}],
+        ).all()
+
+    [statement] = [s for s, _, _ in sink.statements if s.sql.startswith("INSERT")]
+    assert not statement.many
+    assert set(statement.parameters) == {1, "a", 2, "b"}
+
+
+def test_a_connection_that_dies_takes_its_transaction_with_it(engine, sink):
+    connection = engine.connect()
+    connection.execute(update(Item).where(Item.id == 1).values(title="lost"))
+    connection.invalidate()
+    connection.close()
+
+    assert [committed for _, committed in sink.ends] == [False]
+
+
+def test_sql_of_what_outlives_its_request_belongs_to_nobody(engine, sink):
+    context = RequestContext(started=0, scope={})
+    token = CURRENT.set(context)
+    context.returned = 1
+    with engine.connect() as connection:
+        connection.execute(select(Item))
+    CURRENT.reset(token)
+
+    assert not context.statements
+    assert [c for _, _, c in sink.statements] == [None]

@@ -22,7 +22,7 @@ def _worker(hits, lookups, queries):
 def _job(differences=0):
     served = served_of([_worker({"l1": 1}, 2, 3), _worker({"l2": 2}, 4, 1)], {"tasks": LIST})
     verdict = {"responses": 9, "differences": differences}
-    return Job(FORECAST, verdict, BEFORE, AFTER, Served({}, 40, 80.0), served)
+    return Job(FORECAST, {"warning": 2}, verdict, BEFORE, AFTER, Served({}, 40, 80.0), served)
 
 
 def test_workers_are_added_up_by_route():
@@ -61,6 +61,7 @@ def test_the_database_and_the_proofs_stand_beside_the_routes():
         "time_before_ms": 80.0,
         "time_after_ms": 6.0,
     }
+    assert document["check"] == {"errors": 0, "warnings": 2}
     assert document["simulate"] == {"wrong_answers": 0}
     assert document["verify"] == {"responses": 9, "differences": 1}
 

@@ -3,6 +3,9 @@
 import enum
 import uuid
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import ClassVar
 
 from fastapi import Depends, FastAPI
@@ -173,12 +176,23 @@ def fill(engine: Engine) -> None:
         session.commit()
 
 
+@cache
+def filled() -> bytes:
+    """A whole database file with its first rows."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "shop.db")
+        engine = make_engine(path)
+        fill(engine)
+        engine.dispose()
+        return path.read_bytes()
+
+
 class Shop:
     """An application over these tables, with an engine of its own."""
 
     def __init__(self, path, **options):
+        Path(path).write_bytes(filled())
         self.engine = make_engine(path, **options)
-        fill(self.engine)
         self.app = FastAPI()
 
     def session(self) -> Iterator[Session]:

@@ -230,7 +230,7 @@ def test_unknown_is_a_dash_and_not_a_zero() -> None:
     route = {**FORECAST["routes"][0], "mean_after_ms": None, "hit_rate_predicted": None}
     page = report({"routes": [route], "database": {"queries_before": 3, "queries_after": None}})
     assert "12.3 ms → \N{EN DASH}" in text_of(page)
-    assert summary_of({"routes": [route]}) == Summary(900, None, False, 12.3, None, None, None, None, None)
+    assert summary_of({"routes": [route]}) == Summary(900, None, False, 12.3, None, None, None, None)
 
 
 def test_every_route_that_is_drawn_has_words_for_those_who_do_not_see_it() -> None:

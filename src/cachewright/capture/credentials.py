@@ -67,7 +67,7 @@ def credential_of(scope: Mapping[str, Any], declared: Collection[str] = ()) -> b
 
 
 def claims_of(scope: Mapping[str, Any]) -> dict[str, Scalar]:
-    """The claims of the JSON Web Token in `Authorization: Bearer` or else in a cookie, unverified.
+    """The claims of the JSON Web Token in `Authorization` or else in a cookie, unverified.
 
     Lists and objects (roles, scopes) come as their JSON text.
     """
@@ -75,11 +75,14 @@ def claims_of(scope: Mapping[str, Any]) -> dict[str, Scalar]:
 
 
 def token_of(scope: Mapping[str, Any]) -> tuple[str | None, dict[str, Scalar]]:
-    """The carrier of the request's JSON Web Token (`header:authorization`, `cookie:NAME`) and its claims."""
-    authorization = header_of(scope, "authorization") or ""
-    kind, _, token = authorization.partition(" ")
-    if kind.lower() == "bearer":
-        claims = _payload(token.strip())
+    """The carrier of the request's JSON Web Token (`header:authorization`, `cookie:NAME`) and its claims.
+
+    Applications name the scheme as they like (`Bearer`, `Token`, `JWT`), or not at all.
+    """
+    authorization = header_of(scope, "authorization")
+    if authorization is not None:
+        kind, _, token = authorization.partition(" ")
+        claims = _payload(token.strip() or kind)
         return ("header:authorization", claims) if claims else (None, {})
     for name, value in cookies_of(scope).items():
         claims = _payload(value.removeprefix("Bearer ").strip())

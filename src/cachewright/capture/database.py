@@ -158,8 +158,10 @@ class DatabaseWatch:
         context: Any,
         many: bool,  # noqa: FBT001 - the signature is SQLAlchemy's
     ) -> None:
+        # rows inserted in one batch come as one flat set, although SQLAlchemy calls them many
+        several = many and isinstance(parameters, list)
         self._report(
-            connection, sql, parameters, context, many=many, rows=max(0, cursor.rowcount), failed=False
+            connection, sql, parameters, context, many=several, rows=max(0, cursor.rowcount), failed=False
         )
 
     def _failed(self, error: Any) -> None:

@@ -81,15 +81,14 @@ def _factor(before: float | None, after: float | None) -> float | None:
 
 def _furthest(routes: Iterable[Mapping[str, Any]]) -> float | None:
     """The largest distance of a measured hit rate from its forecast, in points; None where one is unknown."""
-    asked = [
+    asked: list[tuple[float, float | None]] = [
         (route["hit_rate_predicted"], route["hit_rate_measured"])
         for route in routes
         if route["requests"] >= REQUESTS_FOR_A_RATE and route["hit_rate_predicted"] is not None
     ]
-    if not asked or any(measured is None for _, measured in asked):
-        return None
     # rates have four digits: the difference must not gain more, or 2 points would be more than 2 points
-    return max(round(abs(measured - predicted) * 100, 2) for predicted, measured in asked)
+    known = [round(abs(rate - predicted) * 100, 2) for predicted, rate in asked if rate is not None]
+    return max(known) if known and len(known) == len(asked) else None
 
 
 def _rounded(value: float | None) -> float | None:

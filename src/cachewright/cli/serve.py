@@ -26,9 +26,9 @@ def serve(
 ) -> None:
     """Serve APP with the specification applied, without a change to its code, until SIGINT or SIGTERM.
 
-    Without a Redis (or while it does not answer) the application runs all the same: one worker keeps entries
-    in its own memory; several run uncached, but for what may be stale, and say so. CACHEWRIGHT_MODE=off turns
-    the cache off.
+    Without a Redis the application runs all the same: one worker keeps entries in its own memory; several run
+    uncached and say so. While a Redis does not answer, the database does. CACHEWRIGHT_MODE=off turns the cache
+    off.
     """
     from cachewright.cli.output import say
     from cachewright.cli.redis_url import warn_if_unreachable

@@ -144,7 +144,9 @@ def missed(found: Iterable[Target]) -> list[str]:
 def _bounded(target: Target, digits: int) -> tuple[str, str]:
     """What was reached and what was required, in words."""
     reached, required = (_figure(value, target.unit, digits) for value in (target.reached, target.required))
-    return reached, required if target.required == 0 else f"{'≤' if target.at_most else '≥'} {required}"
+    if not target.required:  # nothing to compare with, or nothing at all is allowed
+        return reached, required
+    return reached, f"{'≤' if target.at_most else '≥'} {required}"
 
 
 def _figure(value: float | None, unit: str, digits: int) -> str:

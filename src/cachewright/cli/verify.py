@@ -29,7 +29,7 @@ def verify(
     """Serve APP uncached and cached over one database, and compare every answer, until SIGINT or SIGTERM.
 
     A read is asked uncached, cached, uncached; a write is sent once, to the cached side. Exits with 1 on any
-    difference.
+    difference, and where nothing was compared.
     """
     import os
 
@@ -41,6 +41,7 @@ def verify(
     from cachewright.cli.uvicorn_options import scheme_of, uvicorn_options
     from cachewright.integrations.install import Surroundings
     from cachewright.spec.document import load_spec
+    from cachewright.spec.semantics import GUARDS
     from cachewright.verify.run import build_twin
 
     assert twin  # there is no other way yet
@@ -61,5 +62,9 @@ def verify(
         show(*verdict(result))
     if not result["responses"]:
         say("warning: no answer was compared; send the traffic of the routes that the specification caches")
-    if result["differences"]:
+    guarded = {reason: result["refused_fills"].get(reason, 0) for reason in sorted(GUARDS)}
+    if any(guarded.values()):
+        named = ", ".join(f"{count} by {reason}" for reason, count in guarded.items() if count)
+        say(f"warning: the specification is incomplete: a server would refuse to keep loads ({named})")
+    if result["differences"] or not result["responses"]:
         raise typer.Exit(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
 import msgspec
@@ -96,10 +96,12 @@ class Exchange:
             credential=lookup.credential,
             variant=lookup.variant,
         )
-        found = cache.lookup_local(request)
+        found = None if self.parts.at_its_word else cache.lookup_local(request)
         decision = None if found is None else semantics.decide(lookup.target.policy, found.seen, asked)
         if found is None or not isinstance(decision, Serve):
             found = await cache.lookup(request)
+            if self.parts.at_its_word:
+                found = await self._at_its_word(found)
             decision = semantics.decide(lookup.target.policy, found.seen, self.parts.wall())
         match decision:
             case Serve():
@@ -113,6 +115,22 @@ class Exchange:
                 raise AssertionError
             case other:
                 assert_never(other)
+
+    async def _at_its_word(self, found: Found) -> Found:
+        """`found` as a cache would see it that believes the key.
+
+        Whatever is stored there is meant for this request, as long as the entry's own tags stand.
+        """
+        entry = found.seen.entry
+        if entry is None:
+            return found
+        beyond = tuple(tag for tag in entry.tokens if tag not in found.seen.tokens)
+        tokens = dict(found.seen.tokens)
+        if beyond:
+            name = self.lookup.target.name
+            more = await self.parts.cache.lookup(LookupRequest(target=name, key=self.lookup.key, tags=beyond))
+            tokens.update(more.seen.tokens)
+        return replace(found, seen=replace(found.seen, tokens=tokens, predicted=(), variant=entry.variant))
 
     async def _serve(self, found: Found, asked: float) -> None:
         assert found.payload is not None

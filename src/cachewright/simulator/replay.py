@@ -201,10 +201,10 @@ class _Replay:
         seen = Seen(
             entry=entry.meta if entry else None,
             tokens=self.tokens,
-            predicted=lookup.tags,
+            predicted=() if self.at_its_word else lookup.tags,
             needs_acceptance=lookup.needs_acceptance,
             acceptance=self.acceptances.get((lookup.request.credential, lookup.key)),
-            variant=lookup.variant,
+            variant=entry.meta.variant if entry and self.at_its_word else lookup.variant,
             held=any(self.held[tag] > 0 for tag in lookup.tags),
         )
         match decide(lookup.target.policy, seen, lookup.at / _SECOND):

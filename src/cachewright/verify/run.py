@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from cachewright.capture.appimport import root_of
 from cachewright.integrations.exchange import Outcome
 from cachewright.integrations.install import Installed, Surroundings
 from cachewright.runtime.lookup import LookupRequest
@@ -26,4 +27,5 @@ def build_twin(app: Any, document: Document, surroundings: Surroundings) -> Twin
         )
         return dict(now.seen.tokens) == outcome.tokens
 
-    return Twin(installed, compile_plan(document).targets.values(), still_current)
+    root_path = str(getattr(root_of(app), "root_path", "") or "")
+    return Twin(installed, compile_plan(document).targets.values(), still_current, root_path=root_path)

@@ -60,8 +60,11 @@ class Twin:
     Writes, and reads of routes without a target, are passed on once. The client is given the cached answer.
     """
 
-    def __init__(self, app: ASGIApp, targets: Iterable[Target], still_current: StillCurrent) -> None:
+    def __init__(
+        self, app: ASGIApp, targets: Iterable[Target], still_current: StillCurrent, *, root_path: str = ""
+    ) -> None:
         self._app = app
+        self._root_path = root_path
         self._still_current = still_current
         self._patterns = [
             (target.method, compile_path(target.template)[0])
@@ -101,8 +104,7 @@ class Twin:
     # reads
 
     async def _read(self, scope: Any, receive: Any, send: Any) -> None:
-        path = scope["path"]
-        if not any(scope["method"] == method and pattern.match(path) for method, pattern in self._patterns):
+        if not self._is_target(scope):
             await self._app(scope, receive, send)
             return
         reply = await self._compared(scope)
@@ -116,6 +118,18 @@ class Twin:
             }
         )
         await send({"type": "http.response.body", "body": reply.body})
+
+    def _is_target(self, scope: Any) -> bool:
+        """Whether a target's template matches; the path may hold the root path, the server's or the application's."""
+        path = scope["path"]
+        paths = {
+            path,
+            *(path.removeprefix(root) for root in (scope.get("root_path", ""), self._root_path) if root),
+        }
+        return any(
+            scope["method"] == method and any(pattern.match(path) for path in paths)
+            for method, pattern in self._patterns
+        )
 
     async def _compared(self, scope: Any) -> Reply:
         """Ask until the answers agree, or the difference is proven, or five repeats did not decide."""
