@@ -57,7 +57,8 @@ class Tally:
 class Twin:
     """An ASGI application in front of a cached one, for which `UNCACHED` in the scope leaves the cache out.
 
-    Writes, and reads of routes without a target, are passed on once. The client is given the cached answer.
+    Writes, and reads of routes without a target, are passed on once. The client is given the cached
+    answer where it is proven right, else the application's own.
     """
 
     def __init__(
@@ -146,7 +147,7 @@ class Twin:
             if kind is not None:
                 self._count(kind, scope, outcome, comparison)
                 break
-        return cached
+        return cached if comparison.verdict is Verdict.EQUAL else second
 
     def _learnt(self, comparison: Comparison) -> frozenset[str]:
         """Headers that move by themselves; nothing is learnt while the data itself may be moving."""
