@@ -29,7 +29,7 @@ ID = uuid.UUID("12345678-1234-5678-1234-567812345678")
         [True, 1, "true", "TRUE", "1"],
         [ID, str(ID), ID.hex, str(ID).upper()],
         [uuid.UUID(int=5), str(uuid.UUID(int=5)), uuid.UUID(int=5).hex],
-        ["Alice", "alice", "ALICE ", "alice"],
+        ["Alice", "alice", "ALICE ", "Alicé", "ALICE\u0301"],
         [0, "0", "-0", "00", 0.0],
         [-3, "-3", "-03"],
     ],

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import cookie_parser
 
-from cachewright.spec.identity import TOKEN_CLAIMS, is_carrier
+from cachewright.spec.identity import is_carrier
 
 Scalar = str | int | float | bool | None
 
@@ -114,11 +114,6 @@ def claims_expire(claims: Mapping[str, Scalar]) -> float | None:
     if isinstance(expires, bool) or not isinstance(expires, (int, float)):
         return None
     return float(min(max(expires, 0), _LAST_SECOND))
-
-
-def bearer_claims(claims: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """The claims that say something of the bearer: two tokens of one user that differ here are not equal."""
-    return {name: value for name, value in claims.items() if name not in TOKEN_CLAIMS}
 
 
 def request_values(scope: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:

@@ -11,13 +11,13 @@ from typing import Any
 from cachewright.capture.context import RequestContext
 from cachewright.capture.credentials import (
     Scalar,
-    bearer_claims,
     claims_expire,
     credential_of,
     header_of,
     request_values,
     token_of,
 )
+from cachewright.spec.identity import variant_claims
 from cachewright.spec.keys import ANONYMOUS, UnboundFieldError, escape
 from cachewright.spec.semantics import Bypass, Reason, Scope
 from cachewright.spec.target import Plan, Target
@@ -86,7 +86,7 @@ class Binder:
             key=bound.key if self._plan.single_host else f"@{escape(_origin(scope))}:{bound.key}",
             tags=bound.tags,
             credential=credential,
-            variant=self._variant(claims) if target.scope is Scope.USER else None,
+            variant=self._variant(claims, target.scope),
             expires_at=claims_expire(claims),
             carrier=carrier,
         )
@@ -110,8 +110,10 @@ class Binder:
         material = credential_of(scope, self._carriers())
         return None if material is None else self._hash(material, 16)
 
-    def _variant(self, claims: Mapping[str, Scalar]) -> bytes | None:
-        said = bearer_claims(claims)
+    def _variant(self, claims: Mapping[str, Scalar], scope: Scope) -> bytes | None:
+        said = {
+            name: claims[name] for name in variant_claims(claims, scope, self._plan.identity.get("user_id"))
+        }
         if not said:
             return None
         return bytes.fromhex(self._hash(json.dumps(said, sort_keys=True).encode(), 8))

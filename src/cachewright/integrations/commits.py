@@ -6,6 +6,7 @@ is on record in the cache's journal.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Collection
 
@@ -38,6 +39,11 @@ class CommitInvalidator:
                 await_only(self._cache.invalidate(tags))
             else:
                 self._cache.portal.invalidate(tags)
+        except (
+            asyncio.CancelledError
+        ):  # the delivery goes on, but nobody waits for its end: hold until it is repeated
+            self._cache.journal(tags)
+            raise
         except Exception:  # noqa: BLE001 - the commit stands, whatever went wrong here
             _log.exception(
                 "an invalidation after a commit failed; it is journalled, its tags are bypassed here"

@@ -23,7 +23,7 @@ from cachewright.evidence.dependencies import (
     written_by,
 )
 from cachewright.evidence.trace import RequestSeen, RouteSeen, StatementSeen, Trace
-from cachewright.spec.identity import TOKEN_CLAIMS, carried
+from cachewright.spec.identity import carried, variant_claims
 from cachewright.spec.keys import ANONYMOUS, UnboundFieldError
 from cachewright.spec.semantics import LoadFacts, Reason, Scope
 from cachewright.spec.tags import ColumnSets, TagTemplate, bulk_tag, column_sets, read_alternatives, table_tag
@@ -179,7 +179,7 @@ class _Binder:
             key=self._full_key(bound.key, request),
             tags=tuple(dict.fromkeys((*bound.tags, *data))),
             user=exact.get("user_id"),
-            variant=_variant(request) if target.scope is Scope.USER else None,
+            variant=_variant(request, target.scope, self._plan.identity.get("user_id")),
             needs_acceptance=shared,
             credential_seconds=_credential_seconds(request, at),
             facts=self._facts(request, route, target, reads, statements),
@@ -252,14 +252,11 @@ def _credential_seconds(request: RequestSeen, at: int) -> float | None:
     return None if expires is None else max(0.0, (expires - at) / _NANOSECONDS)
 
 
-def _variant(request: RequestSeen) -> bytes | None:
-    """The digest of the claims that say something of the bearer, None where there are none."""
-    claims = sorted(
-        (name, value.exact)
-        for name, value in request.values.items()
-        if name.startswith("claim.") and name.removeprefix("claim.") not in TOKEN_CLAIMS
-    )
-    return hashlib.blake2b(repr(claims).encode(), digest_size=16).digest() if claims else None
+def _variant(request: RequestSeen, scope: Scope, user: str | None) -> bytes | None:
+    """The digest of the claims that entries of this scope are compared by, None where there are none."""
+    claims = {name.removeprefix("claim.") for name in request.values if name.startswith("claim.")}
+    said = [(name, request.values[f"claim.{name}"].exact) for name in variant_claims(claims, scope, user)]
+    return hashlib.blake2b(repr(said).encode(), digest_size=16).digest() if said else None
 
 
 def _unkeyed(

@@ -17,6 +17,26 @@ _CARRIER = re.compile(
 )
 #: Claims that describe the token and not its bearer (RFC 7519 §4.1, OpenID Connect Core §2).
 TOKEN_CLAIMS = frozenset({"iat", "exp", "nbf", "jti", "auth_time", "sid", "nonce", "at_hash", "c_hash"})
+#: Claims that name the bearer (OpenID Connect Core §5.1): all of a tenant differ in them.
+_PROFILE_CLAIMS = frozenset(
+    {"sub", "name", "given_name", "family_name", "middle_name", "nickname", "preferred_username", "username", "email",
+     "email_verified", "phone_number", "phone_number_verified", "picture", "profile", "website", "gender", "birthdate",
+     "zoneinfo", "locale", "address", "updated_at", "uid", "user_id"}
+)  # fmt: skip
+
+
+def variant_claims(claims: Iterable[str], scope: Scope, user: str | None) -> list[str]:
+    """The claims that entries of this scope are compared by, sorted; none for public and credential entries.
+
+    All that say something of the bearer; for a tenant's entries those that do not tell its users apart by name,
+    `user` (the field `identity.user` names, as `claim.sub`) among them.
+    """
+    if scope not in (Scope.USER, Scope.TENANT):
+        return []
+    told = {name for name in claims if name not in TOKEN_CLAIMS}
+    if scope is Scope.TENANT:
+        told -= {*_PROFILE_CLAIMS, (user or "").removeprefix("claim.")}
+    return sorted(told)
 
 
 def is_carrier(name: str) -> bool:

@@ -71,7 +71,7 @@ def canonical(value: Any) -> str | None:  # noqa: PLR0911 - one line for each ki
     """The coarse form of a value in a tag, or None where equality in the database is not known well enough.
 
     `7`, `'7'`, `'07'` and `7.0` meet; so do `True` and `1`, the spellings of a UUID, and texts that differ in
-    case, padding or Unicode form. Dates, fractions, bytes and containers have none.
+    case, padding, accents or Unicode form. Dates, fractions, bytes and containers have none.
     """
     match value:
         case Enum():
@@ -93,7 +93,8 @@ def canonical(value: Any) -> str | None:  # noqa: PLR0911 - one line for each ki
 
 
 def _canonical_text(value: str) -> str | None:
-    text = unicodedata.normalize("NFKC", value).casefold().strip()
+    decomposed = unicodedata.normalize("NFKD", value)
+    text = "".join(sign for sign in decomposed if not unicodedata.combining(sign)).casefold().strip()
     if _UUID.match(text):
         text = text.replace("-", "")
     number = _NUMBER.match(text)
