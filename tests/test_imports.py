@@ -21,7 +21,7 @@ def loaded_by(module: str) -> set[str]:
         ("cachewright", HEAVY),
         ("cachewright.evidence.recorder", {"sqlglot", "pydantic", "numpy", "redis"}),
         (
-            "cachewright.runtime.cache",
+            "cachewright.runtime.engine",
             {"sqlglot", "numpy", "redis"}
             | {f"cachewright.{room}" for room in ("analysis", "design", "simulator", "evidence")},
         ),

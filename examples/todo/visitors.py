@@ -5,7 +5,7 @@ an answer, so that on fresh copies of one seeded database all runs send the same
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -14,8 +14,9 @@ from dataset import PASSWORD, Account, Dataset
 POPULARITY_EXPONENT = 0.7
 TASK_POPULARITY_EXPONENT = 1.0
 SECOND_SESSIONS = 6  # every sixth virtual user is a second session of somebody's account
-MEAN_THINK_SECONDS = 0.015
-MOST_THINK_SECONDS = 0.25
+MEAN_THINK_SECONDS = 0.04
+MOST_THINK_SECONDS = 0.5
+SECONDS_BETWEEN_ARRIVALS = 0.15  # all at once, the first worker to wake would accept every connection
 REQUESTS_PER_BULK_UPDATE = 3000
 FIRST_PAGE = 20
 DELETABLE_FROM = 60
@@ -165,6 +166,7 @@ class ScriptWriter:
         self._add_step(
             LOGIN, "/auth/login", body={"username": self._visitor.account.email, "password": PASSWORD}
         )
+        self._steps[0] = replace(self._steps[0], think=self._visitor.number * SECONDS_BETWEEN_ARRIVALS)
         self._look_around()
         while len(self._steps) < self._visitor.quota:
             self._rng.choices(episodes, weights=weights)[0][1]()
@@ -198,8 +200,10 @@ class ScriptWriter:
 
     def _glance(self) -> None:
         self._list()
-        self._add_step(SUMMARY, "/api/stats/summary")
-        self._add_step(TEAM, "/api/stats/team")
+        if self._chance(0.8):
+            self._add_step(SUMMARY, "/api/stats/summary")
+        if self._chance(0.6):
+            self._add_step(TEAM, "/api/stats/team")
 
     def _work(self) -> None:
         self._list()

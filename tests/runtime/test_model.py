@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from tests.runtime.driving import POLICY, request, until
 
-from cachewright.runtime.cache import Cache
+from cachewright.runtime.engine import Engine
 from cachewright.runtime.settings import Settings, boottime
 from cachewright.spec.semantics import Serve, decide
 
@@ -31,7 +31,7 @@ def machine(url, namespace, lease):
             self.client.flushall()
             self.loop = asyncio.new_event_loop()
             calm = Settings(read_timeout=5.0, connect_timeout=5.0, l1_lease=lease, known_tags=12)
-            self.caches = [Cache(namespace, redis_url=url, settings=calm) for _ in range(2)]
+            self.caches = [Engine(namespace, redis_url=url, settings=calm) for _ in range(2)]
             for cache in self.caches:
                 self.run(cache.start())
                 self.run(until(lambda cache=cache: cache._core.heard(boottime())))

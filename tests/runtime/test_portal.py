@@ -6,7 +6,7 @@ import time
 
 from tests.runtime.driving import answers, get, request, until
 
-from cachewright.runtime.cache import Cache
+from cachewright.runtime.engine import Engine
 from cachewright.runtime.settings import Settings
 
 
@@ -37,7 +37,7 @@ async def test_a_worker_thread_that_the_loop_waits_for_is_no_deadlock(make_cache
 
 
 def test_a_program_without_any_event_loop_may_use_it(valkey_url, namespace):
-    cache = Cache(namespace, redis_url=valkey_url, settings=Settings(read_timeout=5.0, connect_timeout=5.0))
+    cache = Engine(namespace, redis_url=valkey_url, settings=Settings(read_timeout=5.0, connect_timeout=5.0))
     try:
         assert cache.portal.invalidate(["tasks"]) == 0
         assert cache.portal.invalidate([]) == 0

@@ -56,7 +56,7 @@ def _unauthorized(detail: str) -> HTTPException:
     return HTTPException(401, detail, headers={"WWW-Authenticate": "Bearer"})
 
 
-def token_payload(token: Annotated[str, Depends(oauth2_scheme)]) -> TokenPayload:
+async def token_payload(token: Annotated[str, Depends(oauth2_scheme)]) -> TokenPayload:
     try:
         return TokenPayload.model_validate(jwt.decode(token, settings.signing_key, algorithms=[ALGORITHM]))
     except (jwt.InvalidTokenError, ValidationError) as error:
@@ -73,7 +73,7 @@ def current_user(payload: Annotated[TokenPayload, Depends(token_payload)], sessi
 CurrentUser = Annotated[User, Depends(current_user)]
 
 
-def current_admin(user: CurrentUser) -> User:
+async def current_admin(user: CurrentUser) -> User:
     if user.role is not Role.ADMIN:
         raise HTTPException(403, "Only an administrator may do this.")
     return user

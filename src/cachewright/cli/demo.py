@@ -16,18 +16,15 @@ TITLE = "Todo: designed, forecast and measured"
 
 T = TypeVar("T")
 
-EXAMPLE = "cachewright demo --requests 1600 --out out"
+EXAMPLE = "cachewright demo --requests 1350 --out out"
 
 
 def demo(
     out: Annotated[
         Path, typer.Option("--out", help="Directory for everything that is written.", metavar="DIR")
     ] = Path("out"),
-    requests: Annotated[int, typer.Option("--requests", help="Requests of each run.", min=200)] = 1600,
-    users: Annotated[int, typer.Option("--users", help="Virtual users at the same time.", min=1)] = 12,
-    concurrency: Annotated[
-        int, typer.Option("--concurrency", help="Most requests that are out at once.", min=1)
-    ] = 4,
+    requests: Annotated[int, typer.Option("--requests", help="Requests of each run.", min=200)] = 1350,
+    users: Annotated[int, typer.Option("--users", help="Virtual users at the same time.", min=1)] = 16,
     workers: Annotated[int, typer.Option("--workers", help="Worker processes before and after.", min=1)] = 2,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the load.")] = 7,
     example: Annotated[
@@ -62,11 +59,9 @@ def demo(
             requests=requests,
             users=users,
             workers=workers,
-            concurrency=concurrency,
             seed=seed,
         )
-        demo_run.prepare(plan, shown_step)
-        job = demo_run.compare(plan, shown_step)
+        job = demo_run.do_job(plan, shown_step)
     document = figures(job)
     goals = targets(job, document)
     document["targets"] = [goal.to_json() for goal in goals]

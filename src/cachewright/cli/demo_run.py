@@ -9,7 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,17 @@ CACHEWRIGHT = (sys.executable, "-m", "cachewright")
 #: Of the users and tasks that the example would have.
 SCALE = 0.5
 #: verify asks the application up to three times for each read: it gets a share of the requests, enough for
-#: more than 500 answers of a load of 1600.
-VERIFIED_SHARE = 0.5
+#: more than 500 answers of a load of 1350.
+VERIFIED_SHARE = 0.55
 SEEDED = "seeded-{}.db"
+VERDICT = "verify.json"
+BEFORE, TWIN = "before", "verify"
+#: The runs that are compared: a name, and the command without what all of them share.
+RUNS = (
+    (BEFORE, "serve", "--workers", "{workers}"),
+    ("after", "serve", "--workers", "{workers}"),
+    (TWIN, "verify", "--twin", "--out", "{verdict}"),
+)
 QUIET = ("--", "--no-access-log", "--log-level", "warning")
 
 
@@ -50,7 +58,6 @@ class Plan:
     requests: int
     users: int
     workers: int
-    concurrency: int
     seed: int
 
     @property
@@ -64,15 +71,19 @@ class Plan:
         return self.out / "caching.yaml"
 
 
-def prepare(plan: Plan, step: Step) -> None:
-    """Everything before the comparison; `check` and `simulate` run side by side."""
+def do_job(plan: Plan, step: Step) -> Job:
+    """The whole job. While `check` and `simulate` run, the three servers of the comparison start."""
     step("seed the database", lambda: seed(plan), str)
     step("record", lambda: record(plan), str)
     step("design", lambda: design(plan), str)
-    with ThreadPoolExecutor(2) as pool:
-        checked, simulated = pool.submit(check, plan), pool.submit(simulate, plan)
-        step("check", checked.result, str)
-        step("simulate", simulated.result, str)
+    with ExitStack() as servers:
+        with ThreadPoolExecutor() as pool:
+            checked, simulated = pool.submit(check, plan), pool.submit(simulate, plan)
+            starting = pool.map(servers.enter_context, (serving(plan, *run) for run in RUNS))
+            step("check", checked.result, str)
+            step("simulate", simulated.result, str)
+            before, after, twin = step("start three servers", lambda: tuple(starting), _started)
+        return compare(plan, step, before, after, twin)
 
 
 def seed(plan: Plan) -> str:
@@ -154,33 +165,51 @@ def simulate(plan: Plan) -> str:
     return f"{shown}, {forecast['wrong_answers']} wrong answers"
 
 
-def serve(plan: Plan, name: str, mode: str) -> tuple[Load, Served]:
-    """Serve with workers and a Valkey of their own, cached (`live`) or not (`off`), under the load."""
-    counted = plan.work / f"stats-{name}"
-    counted.mkdir()
-    environment = _database(plan, name) | {"CACHEWRIGHT_MODE": mode, "CACHEWRIGHT_STATS_DIR": str(counted)}
-    with valkey() as redis:
-        target = ("--spec", str(plan.spec), "--redis", redis)
-        command = (*CACHEWRIGHT, "serve", APP, *target, "--workers", str(plan.workers), "--port", "0", *QUIET)
-        with running(command, cwd=plan.example, environment=environment) as server:
-            load = put_load(plan, server, name)
+@dataclass(slots=True)
+class Run:
+    """A server that is put under the load once, as `name`; `stop` ends it and everything it stands on."""
+
+    name: str
+    server: Server
+    stop: Callable[[], None]
+
+
+@contextmanager
+def serving(plan: Plan, name: str, *command: str) -> Iterator[Run]:
+    """Run one of `RUNS` on a database and a Valkey of its own, until it is stopped or the block ends."""
+    (plan.work / f"stats-{name}").mkdir()
+    environment = _database(plan, name) | {
+        "CACHEWRIGHT_MODE": "off" if name == BEFORE else "live",
+        "CACHEWRIGHT_STATS_DIR": str(plan.work / f"stats-{name}"),
+    }
+    places = {"workers": str(plan.workers), "verdict": str(plan.out / VERDICT)}
+    own = [part.format_map(places) for part in command]
+    with ExitStack() as stack:
+        target = ("--spec", str(plan.spec), "--redis", stack.enter_context(valkey()), "--port", "0")
+        full = (*CACHEWRIGHT, own[0], APP, *own[1:], *target, *QUIET)
+        server = running(
+            full, cwd=plan.example, environment=environment, allowed=(0, 1) if name == TWIN else (0,)
+        )
+        yield Run(name, stack.enter_context(server), stack.close)
+
+
+def serve(plan: Plan, run: Run) -> tuple[Load, Served]:
+    """Put the load on a server with workers; what its users saw, and what it counted."""
+    load = put_load(plan, run.server, run.name)
+    run.stop()
     routes = {
         target.name: f"{target.method} {target.template}"
         for target in compile_plan(load_spec(plan.spec)).targets.values()
     }
-    return load, served_of((json.loads(path.read_text()) for path in sorted(counted.glob("*.json"))), routes)
+    counted = sorted((plan.work / f"stats-{run.name}").glob("*.json"))
+    return load, served_of((json.loads(path.read_text()) for path in counted), routes)
 
 
-def verify(plan: Plan) -> Mapping[str, Any]:
+def verify(plan: Plan, run: Run) -> Mapping[str, Any]:
     """Ask everything with and without the cache under the load; what the comparison found."""
-    verdict = plan.out / "verify.json"
-    with valkey() as redis:
-        target = ("--spec", str(plan.spec), "--twin", "--redis", redis, "--out", str(verdict), "--port", "0")
-        command = (*CACHEWRIGHT, "verify", APP, *target, *QUIET)
-        environment = _database(plan, "verify")
-        with running(command, cwd=plan.example, environment=environment, allowed=(0, 1)) as server:
-            put_load(plan, server, "verify", share=VERIFIED_SHARE)
-    return written(plan, verdict.name)
+    put_load(plan, run.server, run.name, share=VERIFIED_SHARE)
+    run.stop()
+    return written(plan, VERDICT)
 
 
 def written(plan: Plan, name: str) -> Mapping[str, Any]:
@@ -189,11 +218,11 @@ def written(plan: Plan, name: str) -> Mapping[str, Any]:
     return found
 
 
-def compare(plan: Plan, step: Step) -> Job:
+def compare(plan: Plan, step: Step, before: Run, after: Run, twin: Run) -> Job:
     """Serve without and with the cache, then verify."""
-    load_before, served_before = step("serve, cache off", lambda: serve(plan, "before", "off"), _served)
-    load_after, served_after = step("serve, cache live", lambda: serve(plan, "after", "live"), _served)
-    verdict = step("verify", lambda: verify(plan), _verified)
+    load_before, served_before = step("serve, cache off", lambda: serve(plan, before), _served)
+    load_after, served_after = step("serve, cache live", lambda: serve(plan, after), _served)
+    verdict = step("verify", lambda: verify(plan, twin), _verified)
     return Job(
         forecast=written(plan, "forecast.json"),
         findings=findings(plan),
@@ -203,6 +232,10 @@ def compare(plan: Plan, step: Step) -> Job:
         served_before=served_before,
         served_after=served_after,
     )
+
+
+def _started(runs: tuple[Run, ...]) -> str:
+    return ", ".join(run.name for run in runs)
 
 
 def _served(result: tuple[Load, Served]) -> str:
@@ -219,8 +252,8 @@ def put_load(plan: Plan, server: Server, name: str, *, share: float = 1.0) -> Lo
     requests = round(plan.requests * share)
     results = plan.out / f"load-{name}.json"
     amount = ("--requests", str(requests), "--users", str(plan.users), "--seed", str(plan.seed))
-    gate = ("--concurrency", str(plan.concurrency), "--scale", str(SCALE))
-    command = (sys.executable, "load.py", "--base-url", server.url, *amount, *gate, "--out", str(results))
+    where = ("--base-url", server.url, "--scale", str(SCALE), "--out", str(results))
+    command = (sys.executable, "load.py", *amount, *where)
     run_command(command, cwd=plan.example, allowed=(0, 1))
     return load_of(json.loads(results.read_text()))
 

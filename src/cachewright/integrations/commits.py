@@ -13,7 +13,7 @@ from collections.abc import Collection
 import greenlet
 from sqlalchemy.util import await_only
 
-from cachewright.runtime.cache import Cache
+from cachewright.runtime.engine import Engine
 
 _log = logging.getLogger("cachewright")
 
@@ -21,15 +21,15 @@ _log = logging.getLogger("cachewright")
 class CommitInvalidator:
     """The cache, as the database's listeners reach it."""
 
-    def __init__(self, cache: Cache) -> None:
+    def __init__(self, cache: Engine) -> None:
         self._cache = cache
 
     def hold(self, tags: Collection[str]) -> None:
-        """See `Cache.hold`."""
+        """See `Engine.hold`."""
         self._cache.hold(tags)
 
     def release(self, tags: Collection[str]) -> None:
-        """See `Cache.release`."""
+        """See `Engine.release`."""
         self._cache.release(tags)
 
     def invalidate(self, tags: frozenset[str]) -> None:

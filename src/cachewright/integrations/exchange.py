@@ -14,7 +14,7 @@ from cachewright.capture.credentials import header_of
 from cachewright.integrations.answers import Answer, HeldBack
 from cachewright.integrations.binding import Binder, Lookup
 from cachewright.integrations.writes import DatabaseEyes
-from cachewright.runtime.cache import Cache
+from cachewright.runtime.engine import Engine
 from cachewright.runtime.flight import Alone, Follow, Lead
 from cachewright.runtime.lookup import Lookup as Found
 from cachewright.runtime.lookup import LookupRequest
@@ -56,7 +56,7 @@ class Parts:
     """
 
     plan: Plan
-    cache: Cache
+    cache: Engine
     binder: Binder
     eyes: DatabaseEyes
     wall: Callable[[], float]

@@ -29,7 +29,7 @@ from cachewright.integrations.exchange import Parts, taint
 from cachewright.integrations.sinks import SafeSinks
 from cachewright.integrations.statistics import StatisticsFile
 from cachewright.integrations.writes import DatabaseEyes
-from cachewright.runtime.cache import Cache
+from cachewright.runtime.engine import Engine
 from cachewright.runtime.settings import Settings
 from cachewright.spec.document import Document, load_spec
 from cachewright.spec.executed import unexecuted
@@ -101,7 +101,7 @@ class Installed:
     def __init__(
         self, app: ASGIApp, document: Document | None, surroundings: Surroundings, *, root: Any | None = None
     ) -> None:
-        self.cache: Cache | None = None
+        self.cache: Engine | None = None
         self._surroundings = surroundings
         self._count = DatabaseCount()
         self._watch = DatabaseWatch(self._count, time.monotonic_ns)
@@ -118,7 +118,7 @@ class Installed:
         for target in plan.targets.values():
             if target.problem is not None and not self._surroundings.at_its_word:
                 _log.warning("%s is not cached: %s", target.name, target.problem)
-        self.cache = Cache(
+        self.cache = Engine(
             plan.namespace,
             redis_url=self._surroundings.redis_url,
             settings=_settings(document.spec, plan, self._surroundings),

@@ -29,7 +29,7 @@ class Fills:
         lifetime: float | None,
         acceptance_lifetime: float | None = None,
     ) -> bool:
-        """See `Cache.fill`."""
+        """See `Engine.fill`."""
         if ticket is None:
             return False
         request = ticket.request

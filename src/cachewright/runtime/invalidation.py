@@ -61,7 +61,7 @@ class Invalidations:
     async def invalidate(
         self, tags: Collection[str], *, retries: int = _RETRIES, raise_pending: bool = False
     ) -> int:
-        """See `Cache.invalidate`; a failed delivery is repeated `retries` times before it is kept."""
+        """See `Engine.invalidate`; a failed delivery is repeated `retries` times before it is kept."""
         wanted = tuple(dict.fromkeys(tags))
         if not wanted:
             return 0

@@ -1,4 +1,4 @@
-"""The cache of one process: the doors through which the rest of the runtime uses tiers, tokens and bus."""
+"""The engine of one process: the doors through which the rest of the runtime uses tiers, tokens and bus."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _FINISH_SECONDS = 1.0
 
 
-class Cache:
+class Engine:
     """Tiers, tokens and bus of one namespace in one process.
 
     `redis_url` is the server that processes share; without one only a single worker is cached, in its own

@@ -6,7 +6,7 @@ import time
 import pytest
 from tests.runtime.driving import POLICY, answers, get, request, until
 
-from cachewright.runtime.cache import Cache
+from cachewright.runtime.engine import Engine
 from cachewright.runtime.settings import Settings, boottime
 from cachewright.spec.semantics import Load, Policy, Reason, Serve, decide
 
@@ -342,7 +342,7 @@ async def test_a_closed_cache_still_delivers_invalidations(make_cache):
 
 
 def test_a_cache_follows_its_application_to_another_event_loop(valkey_url, namespace):
-    cache = Cache(namespace, redis_url=valkey_url, settings=Settings(read_timeout=5.0, connect_timeout=5.0))
+    cache = Engine(namespace, redis_url=valkey_url, settings=Settings(read_timeout=5.0, connect_timeout=5.0))
 
     async def once(body):
         await cache.start()
