@@ -13,7 +13,7 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 REQUESTS ?= 1350
 
-.PHONY: help demo test check docs clean
+.PHONY: help demo test check bench docs clean
 
 help:  ## say what there is to make
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
@@ -29,6 +29,10 @@ check: $(STAMP)  ## lint, format, types, and the floors between rooms
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+bench: $(STAMP)  ## print how fast things are, as ratios measured side by side
+	@$(BIN)/python benchmarks/http_hit.py
+	@$(BIN)/python benchmarks/recording.py
 
 docs: $(STAMP)  ## write the generated pages of docs/reference
 	@$(BIN)/python docs/generate.py

@@ -36,7 +36,15 @@ def cli_page() -> str:
 def _command(module: Any) -> str:
     name = module.__name__.rpartition(".")[2]
     function = getattr(module, name)
-    lines = [f"## cachewright {name}", "", _paragraphs(function), "", "```bash", module.EXAMPLE, "```"]
+    lines = [
+        f"## cachewright {name.rstrip('_')}",
+        "",
+        _paragraphs(function),
+        "",
+        "```bash",
+        module.EXAMPLE,
+        "```",
+    ]
     rows = [
         _parameter(parameter) for parameter in inspect.signature(function, eval_str=True).parameters.values()
     ]
@@ -69,7 +77,7 @@ def errors_page() -> str:
 def _error(kind: type[errors.CachewrightError]) -> str:
     anchor = f'<a id="{kind.code.lower()}"></a>{_code(kind.code)}'
     text = _cell((inspect.getdoc(kind) or "").partition("\n\n")[0])
-    return f"| {anchor} | {_code(kind.__name__)} | {exit_code(kind('shown'))} | {text} |"
+    return f"| {anchor} | {_code(kind.__name__)} | {exit_code(kind.__new__(kind))} | {text} |"
 
 
 def _kinds_of_errors(kind: type[errors.CachewrightError]) -> Iterator[type[errors.CachewrightError]]:

@@ -79,7 +79,7 @@ def test_generated_pages_are_up_to_date(name):
 
 def test_every_command_has_an_example_of_itself():
     for module in commands.COMMANDS:
-        name = module.__name__.rpartition(".")[2]
+        name = module.__name__.rpartition(".")[2].rstrip("_")
         assert module.EXAMPLE.startswith(f"cachewright {name}")
 
 

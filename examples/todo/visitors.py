@@ -159,8 +159,8 @@ class ScriptWriter:
             (4, self._look_up),
             (3.2, self._overdue),
             (2, self._odds_and_ends),
-            (3.4 * busy, self._triage),
-            (1.6 * busy, self._add),
+            (2.6 * busy, self._triage),
+            (1.3 * busy, self._add),
         )
         weights = [weight for weight, _ in episodes]
         self._add_step(

@@ -104,3 +104,49 @@ class InvalidationPendingError(RuntimeCacheError):
     """An invalidation could not be delivered; it is kept and retried, its tags are bypassed here meanwhile."""
 
     code = "CWE403"
+
+
+class OverloadedError(RuntimeCacheError):
+    """As many loads are under way as may be, and as many wait; `retry_after` says when to come back (s)."""
+
+    code = "CWE404"
+
+    def __init__(self, message: str, *, retry_after: float, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class WriteNotAcceptedError(RuntimeCacheError):
+    """A write-back write that could not be kept safely: it is not accepted, and will not be stored."""
+
+    code = "CWE405"
+
+
+class LockNotAcquiredError(RuntimeCacheError):
+    """Somebody else held the lock for as long as it was waited for, or too few servers answered."""
+
+    code = "CWE406"
+
+
+class ValueRefusedError(RuntimeCacheError):
+    """A value, or a type, that cannot be stored as it is; says where it stands in the whole, and why."""
+
+    code = "CWE407"
+
+
+class SealingError(RuntimeCacheError):
+    """Keys, or a sealing of entries, that cannot be used; says what is allowed. No key is shown."""
+
+    code = "CWE408"
+
+
+class UsageError(CachewrightError):
+    """A call of the cache that has no meaning: a key, tag, TTL, pattern or key part; says what is allowed."""
+
+    code = "CWE410"
+
+
+class IsolationError(CachewrightError):
+    """A key of another tenant or user, or one of a tenant or user where nobody is named: access is denied."""
+
+    code = "CWE411"

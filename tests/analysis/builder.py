@@ -21,6 +21,7 @@ from cachewright.evidence.trace import (
     Trace,
     TransactionSeen,
     Value,
+    VolatileSeen,
 )
 
 MILLISECOND = 1_000_000
@@ -55,6 +56,8 @@ class Call:
     set_cookie: bool = False
     streamed: bool = False
     cache_control: frozenset[str] = frozenset()
+    carrier: str = "header:authorization"
+    ignored: frozenset[str] = frozenset()
 
 
 class TraceBuilder:
@@ -72,6 +75,7 @@ class TraceBuilder:
         self.images: list[ImageSeen] = []
         self.transactions: dict[int, TransactionSeen] = {}
         self.clear: dict[str, dict[str, str]] = {}
+        self.volatile: tuple[VolatileSeen, ...] = ()
 
     def route(
         self,
@@ -133,6 +137,8 @@ class TraceBuilder:
             background=False,
             escaped=False,
             worker=1,
+            carrier=call.carrier if call.claims else None,
+            ignored=call.ignored,
         )
         self.requests.append(request)
         return request
@@ -156,6 +162,7 @@ class TraceBuilder:
             schema=self.schema,
             clear=self.clear,
             dropped=0,
+            volatile=self.volatile,
         )
 
     def _statement(

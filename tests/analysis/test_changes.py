@@ -5,6 +5,7 @@ from tests.analysis.builder import MILLISECOND, NEWS, Call, TraceBuilder
 from cachewright.analysis.changes import changes, hidden_tables, pairs_of
 from cachewright.analysis.exchanges import gather
 from cachewright.analysis.journal import journal
+from cachewright.evidence.trace import VolatileSeen
 
 RENAME = "UPDATE news SET title=? WHERE news.id = ?"
 
@@ -61,6 +62,27 @@ def test_quiet_and_needless_pairs_are_counted_apart():
     counted = changes(pairs)
     assert (counted.quiet, counted.needless, counted.changed) == (1, 1, 0)
     assert counted.quiet_seconds > 0
+
+
+def _volatile(differed, *ignored):
+    build = TraceBuilder()
+    news = build.route("GET", "/news", credentials=())
+    build.volatile = (VolatileSeen(news, "$.at", 9, differed),)
+    for body, members in enumerate(ignored):
+        build.add(Call(news, sql=[(NEWS, [])], body=body, ignored=frozenset(members)))
+    return changes(_judged(build.build())[0])
+
+
+def test_answers_without_the_same_members_are_compared():
+    assert len(_volatile(9, {"$.at"}, {"$.at"}).unexplained) == 1
+
+
+def test_answers_without_different_members_are_not_compared():
+    assert _volatile(9, set(), {"$.at"}).pairs == 0
+
+
+def test_answers_without_a_member_that_is_not_volatile_are_not_compared():
+    assert _volatile(8, {"$.at"}, {"$.at"}).pairs == 0
 
 
 def test_a_table_written_beside_every_unexplained_change_is_proposed_as_hidden():

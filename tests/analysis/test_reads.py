@@ -18,6 +18,7 @@ def _reads(
     requests=40,
     params=(),
     credentials=(),
+    carrier=lambda _: "header:authorization",
 ):
     build = TraceBuilder()
     route = build.route("GET", "/x", *params, credentials=credentials)
@@ -32,6 +33,7 @@ def _reads(
                 sql=[(NEWS, [])],
                 reads=reads,
                 outer_reads=outer,
+                carrier=carrier(n),
             )
         )
     return reads_of_route(gather(build.build()).routes[0], Identity("claim.sub", "claim:sub"))
@@ -63,6 +65,27 @@ def test_a_cookie_that_may_hold_the_token_is_never_in_the_key():
     found = _reads(reads=frozenset({"cookie:ident"}))
     assert found.keyed == ()
     assert found.credential
+
+
+def test_a_cookie_that_held_the_token_is_accounted_for():
+    found = _reads(
+        reads=frozenset({"cookie:session", "header:x-api-key"}), carrier=lambda _: "cookie:session"
+    )
+    assert found.private == ("header:x-api-key",)
+    assert found.credential
+
+
+def test_a_carrier_that_held_no_token_is_not_accounted_for():
+    """The only carrier the route reads is not where the token stood: its claims say nothing of it."""
+    assert _reads(reads=frozenset({"cookie:session"})).private == ("cookie:session",)
+
+
+def test_of_two_places_where_tokens_stood_only_the_header_is_accounted_for():
+    found = _reads(
+        reads=AUTHORIZED | {"cookie:session"},
+        carrier=lambda n: "cookie:session" if n % 2 else "header:authorization",
+    )
+    assert found.private == ("cookie:session",)
 
 
 def test_what_no_key_can_hold_is_named():

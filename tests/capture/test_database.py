@@ -4,6 +4,7 @@ import time
 
 import pytest
 from sqlalchemy import ForeignKey, String, create_engine, delete, insert, select, text, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
@@ -251,3 +252,14 @@ def test_sql_of_what_outlives_its_request_belongs_to_nobody(engine, sink):
 
     assert not context.statements
     assert [c for _, _, c in sink.statements] == [None]
+
+
+def test_a_commit_that_raised_counts_as_one_that_may_have_happened(engine, sink):
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA foreign_keys=ON")
+        connection.exec_driver_sql("PRAGMA defer_foreign_keys=ON")
+        connection.execute(insert(Item).values(owner_id=99, title="nobody's"))
+        with pytest.raises(IntegrityError):
+            connection.commit()
+
+    assert [committed for transaction, committed in sink.ends if transaction.doubtful] == [True]

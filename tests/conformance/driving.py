@@ -2,6 +2,7 @@
 
 import heapq
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,17 +16,24 @@ from cachewright.runtime.settings import Settings
 from cachewright.simulator.figures import Run
 from cachewright.simulator.lookups import Lookup, Prepared
 from cachewright.spec.semantics import (
+    NOTHING_HERE,
     Bypass,
+    EntryMeta,
     Load,
     Reason,
     Serve,
     acceptance_lifetime,
     decide,
     entry_lifetime,
+    idle_limit,
+    kept,
     may_fill,
+    read,
+    through,
 )
 
 SECOND = 1_000_000_000
+DICE = math.exp(-1)
 ROOM = {"l1_items": 1_000_000, "l1_bytes": 1 << 40}
 #: At one moment writes begin, then end, then loads are filled, then lookups ask.
 HOLD, END, FILL, LOOKUP = range(4)
@@ -61,6 +69,7 @@ class Loading:
     lookup: Lookup
     found: Found
     fill: bool
+    refresh: bool
 
 
 @dataclass
@@ -76,7 +85,8 @@ class Driver:
     cache: Engine
     clock: Clock
     forgets: bool = True
-    ends: dict[tuple[str, ...], float | None] = field(default_factory=dict)
+    filled: dict[tuple[str, ...], EntryMeta] = field(default_factory=dict)
+    refreshing: set[tuple[tuple[str, ...], bytes | None]] = field(default_factory=set)
 
     async def run(self) -> Counts:
         order = itertools.count()
@@ -126,31 +136,37 @@ class Driver:
             variant=lookup.variant,
         )
         found = self.cache.lookup_local(request)
-        decision = None if found is None else decide(target.policy, found.seen, self.clock.now)
-        if not isinstance(decision, Serve):
+        decision = None if found is None else decide(target.policy, found.seen, self.clock.now, DICE)
+        if not isinstance(decision, Serve) or decision.refresh:
             found = await self.cache.lookup(request)
-            decision = decide(target.policy, found.seen, self.clock.now)
-        match decision:
+            decision = decide(target.policy, found.seen, self.clock.now, DICE)
+        match through(decision, refreshing=(lookup.key, lookup.variant) in self.refreshing):
             case Serve():
                 assert found.payload is not None
+                self.cache.served(found)
+                self.filled[lookup.key] = read(self.filled[lookup.key], self.clock.now)
                 stats.hit(target.name, found.tier, 0.0)
             case Bypass(reason):
                 stats.bypassed(target.name, reason)
             case Load(reason, fill):
                 stats.miss(target.name, self._told(lookup, reason))
-                return Loading(lookup, found, fill)
+                refresh = reason is Reason.REFRESH
+                if refresh:
+                    self.refreshing.add((lookup.key, lookup.variant))
+                return Loading(lookup, found, fill, refresh)
         return None
 
     def _told(self, lookup: Lookup, reason: Reason) -> Reason:
-        if not self.forgets or reason is not Reason.ABSENT or lookup.key not in self.ends:
+        if not self.forgets or reason is not Reason.ABSENT or lookup.key not in self.filled:
             return reason
-        end = self.ends[lookup.key]
-        return Reason.EXPIRED if end is not None and self.clock.now >= end else Reason.INVALIDATED
+        return Reason.EXPIRED if self.filled[lookup.key].expired(self.clock.now) else Reason.INVALIDATED
 
     async def _filled(self, loading: Loading) -> None:
         lookup, found = loading.lookup, loading.found
         target, policy = lookup.target, lookup.target.policy
         began = lookup.at / SECOND
+        if loading.refresh:
+            self.refreshing.discard((lookup.key, lookup.variant))
         credential = lookup.request.credential
         if lookup.facts.status in (401, 403) and found.seen.acceptance is not None and credential:
             await self.cache.invalidate((credential_tag(credential),))
@@ -159,7 +175,8 @@ class Driver:
             self.cache.stats.refused(target.name, refused)
         if refused or not loading.fill:
             return
-        lifetime = entry_lifetime(policy, target.scope, 0.0, lookup.credential_seconds)
+        negative = lookup.facts.status in NOTHING_HERE
+        lifetime = entry_lifetime(policy, target.scope, 0.0, lookup.credential_seconds, negative=negative)
         until = acceptance_lifetime(policy, lookup.credential_seconds) if lookup.needs_acceptance else None
         if await self.cache.fill(
             found.ticket,
@@ -167,8 +184,12 @@ class Driver:
             loaded_at=began,
             lifetime=lifetime,
             acceptance_lifetime=until,
+            load_seconds=(lookup.request.returned - lookup.at) / SECOND,
+            idle=idle_limit(policy),
+            keep=kept(policy),
         ):
-            self.ends[lookup.key] = None if lifetime is None else began + lifetime
+            end = None if lifetime is None else began + lifetime
+            self.filled[lookup.key] = EntryMeta(began, end, {}, idle=idle_limit(policy))
 
 
 def counted(cache: Engine) -> Counts:

@@ -23,7 +23,7 @@ from cachewright.capture.asgi import Watched
 from cachewright.capture.database import DatabaseWatch
 from cachewright.evidence.recorder import Recorder
 from cachewright.evidence.trace import Trace
-from cachewright.evidence.tracefile import read_trace
+from cachewright.evidence.tracereader import read_trace
 from cachewright.runtime.engine import Engine
 from cachewright.runtime.settings import Settings, boottime
 from cachewright.simulator.judge import Judge
@@ -103,6 +103,38 @@ async def test_memory_counts_as_the_replay_does(traps):
     assert await runtime_counts(trace, plan) == expected
     assert sum(target["hits"] for target in expected.values()) > 20
     assert of_all(expected, "misses").keys() >= {"absent", "expired", "invalidated", "not_accepted"}
+
+
+KINDS = {
+    "soft": {"soft_ttl": 1.0},
+    "soft and early": {"soft_ttl": 1.0, "early": 20.0},
+    "early": {"early": 100.0},
+    "kept for failures": {"stale_if_error": 60.0, "soft_ttl": 1.0},
+    "sliding": {"longest": 8.0},
+    "what is not there": {"negative_ttl": 0.5, "statuses": frozenset({200, 404})},
+}
+
+
+def with_policy(plan: Plan, **facts) -> Plan:
+    targets = {
+        place: replace(target, policy=replace(target.policy, **facts))
+        for place, target in plan.targets.items()
+    }
+    return replace(plan, targets=targets)
+
+
+@pytest.mark.parametrize("facts", KINDS.values(), ids=KINDS.keys())
+async def test_memory_counts_as_the_replay_does_under_every_kind_of_lifetime(facts):
+    trace, usual = traffic(credentials=2), plan_of(TODO)
+    if "longest" in facts:
+        usual = with_policy(usual, ttl=2.0)
+    plan = with_policy(usual, **facts)
+    expected = replay_counts(trace, plan)
+    assert await runtime_counts(trace, plan) == expected
+    if "negative_ttl" not in facts:
+        assert expected != replay_counts(trace, usual)
+    if facts.keys() & {"soft_ttl", "early"}:
+        assert of_all(expected, "misses")["refresh"] > 0
 
 
 @asynccontextmanager
@@ -235,6 +267,17 @@ cache_targets:
   depends_on: ["tasks(user_id={user_id})"]
   strategy: {ttl: {duration_seconds: 2}}
 """
+LIFETIMES = st.fixed_dictionaries(
+    {},
+    optional={
+        "soft_ttl": st.sampled_from([0.3, 1.0]),
+        "early": st.sampled_from([1.0, 4.0]),
+        "longest": st.sampled_from([2.0, 3.0]),
+        "stale_if_error": st.just(5.0),
+        "negative_ttl": st.just(0.4),
+        "statuses": st.just(frozenset({200, 404})),
+    },
+)
 
 
 def happened(events: list[Read | Write]) -> Trace:
@@ -286,9 +329,12 @@ MOVE = "UPDATE tasks SET title = ?"
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.one_of(reads([200, 200, 200, 401, 404]), writes([True])), max_size=40).filter(any_read))
-def test_memory_counts_as_the_replay_of_anything(events):
-    trace, plan = happened(events), plan_of(RANDOM)
+@given(
+    st.lists(st.one_of(reads([200, 200, 200, 401, 404]), writes([True])), max_size=40).filter(any_read),
+    LIFETIMES,
+)
+def test_memory_counts_as_the_replay_of_anything(events, lifetimes):
+    trace, plan = happened(events), with_policy(plan_of(RANDOM), **lifetimes)
     assert asyncio.run(runtime_counts(trace, plan)) == replay_counts(trace, plan)
 
 

@@ -106,7 +106,13 @@ def test_rows_that_nobody_can_tell_are_bulk(
     assert only(recording).tags == {"tasks", "tasks#bulk"}
 
 
-def test_many_sets_of_binds_are_bulk(recording: Recording) -> None:
+def test_many_sets_of_binds_change_the_rows_of_each(recording: Recording) -> None:
+    others = tuple({"0": recording.hasher.value("x"), "1": recording.hasher.value(user)} for user in (8, 9))
+    recording.sql("UPDATE tasks SET title = ? WHERE user_id = ?", ("x", 7), at=0, many=3, more=others)
+    assert only(recording).tags == {"tasks", *(tasks_of(recording, user) for user in (7, 8, 9))}
+
+
+def test_more_sets_of_binds_than_are_kept_are_bulk(recording: Recording) -> None:
     recording.sql("UPDATE tasks SET title = ? WHERE user_id = ?", ("x", 7), at=0, many=3)
     assert only(recording).tags == {"tasks", "tasks#bulk"}
 

@@ -9,30 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.evidence.feeding import LIST, ask, jwt, jwt_of, make, scope_of, statement, trace_of, wait_for
 
 from cachewright.capture.context import RequestContext
-from cachewright.capture.events import UNKNOWN, RowImage, Statement, Transaction
-from cachewright.capture.params import Param
-from cachewright.capture.routes import Route
-from cachewright.evidence.recorder import Recorder
-from cachewright.evidence.tracefile import read_trace
-
-HOLDER = object()
-LIST = Route(
-    methods=frozenset({"GET"}),
-    template="/api/items/{item_id}",
-    endpoint="shop.list_items",
-    params=(
-        Param("item_id", "path", "int", required=True),
-        Param("sort", "query", "str", required=False, default="new"),
-        Param("page", "query", "int", required=False, default=1),
-        Param("open", "query", "bool", required=False, default=None),
-        Param("tag", "query", "str", required=False, multiple=True),
-        Param("accept-language", "header", "str", required=False, default="en"),
-    ),
-    credentials=("header:authorization",),
-    holder=HOLDER,
-)
+from cachewright.capture.events import UNKNOWN, RowImage, Transaction
+from cachewright.evidence.recording import Recording
+from cachewright.evidence.tracereader import read_trace
 
 
 @pytest.fixture
@@ -40,88 +22,6 @@ def recorder(tmp_path):
     recorder = make(tmp_path / "t.trace")
     yield recorder
     recorder.close()
-
-
-def make(path, identity=None, **named):
-    return Recorder(
-        path, "shop:app", identity or {}, time.monotonic_ns, wall=lambda: 1_700_000_000.0, **named
-    )
-
-
-def scope_of(path="/api/items/7", query=b"", headers=(), method="GET"):
-    headers = [(b"host", b"shop.example"), *headers]
-    return {
-        "type": "http",
-        "method": method,
-        "path": path,
-        "query_string": query,
-        "headers": headers,
-        "root_path": "",
-    }
-
-
-async def ask(
-    recorder,
-    *,
-    route=LIST,
-    item="7",
-    reads=(),
-    outer=(),
-    answer=(),
-    during=lambda context: None,
-    status=200,
-    **request,
-):
-    """One request as `capture.asgi` would lead it through; `answer` are the route's messages after the start."""
-    scope = scope_of(**request)
-    context = RequestContext(started=time.monotonic_ns(), scope=scope)
-    context.outer_reads.update(outer)
-    if route is not None:
-        context.route, context.path_params, context.entered = route, {"item_id": item}, time.monotonic_ns()
-
-        async def app(_scope, _receive, send):
-            context.reads.update(reads)
-            during(context)
-            await send(
-                {
-                    "type": "http.response.start",
-                    "status": status,
-                    "headers": [(b"content-type", b"text/plain")],
-                }
-            )
-            for message in answer or [{"type": "http.response.body", "body": b"hello"}]:
-                await send(message)
-
-        async def send(message):
-            context.status = message.get("status", context.status)
-            context.size += len(message.get("body", b""))
-
-        await recorder.enter(context, app, scope, None, send)
-    else:
-        context.status = status
-        during(context)
-    context.answered = context.returned = time.monotonic_ns()
-    recorder.finished(context)
-    return context
-
-
-def statement(sql="SELECT * FROM items WHERE id = ?", parameters=(7,), **named):
-    now = time.monotonic_ns()
-    fields = {
-        "many": False,
-        "dialect": "sqlite",
-        "paramstyle": "qmark",
-        "started": now,
-        "ended": now + 5,
-        "rows": 1,
-    }
-    flags = {"unit_of_work": False, "failed": False, "autocommit": False}
-    return Statement(sql=sql, parameters=parameters, **{**fields, **flags, **named})
-
-
-def trace_of(recorder, path):
-    recorder.close()
-    return read_trace(path)
 
 
 async def test_a_request_is_kept_whole(recorder, tmp_path):
@@ -182,6 +82,17 @@ async def test_one_credential_one_hash_and_the_end_of_its_token(recorder, tmp_pa
     assert set(first.values) >= {"claim.sub", "claim.role", "claim.deep"}
     assert "claim.exp" not in first.values
     assert first.values["claim.sub"].loose == first.values["path.item_id"].loose
+
+
+async def test_where_the_token_stood_is_kept_if_the_application_looks_there(recorder, tmp_path):
+    token = jwt(sub="7")
+    await ask(recorder, headers=[(b"authorization", f"Token {token}".encode())])
+    await ask(recorder, headers=[(b"cookie", f"session={token}".encode())], reads={"cookie:session"})
+    await ask(recorder, headers=[(b"cookie", f"mine={token}".encode())])
+    await ask(recorder, headers=[(b"authorization", b"Basic abc"), (b"cookie", f"session={token}".encode())])
+    trace = trace_of(recorder, tmp_path / "t.trace")
+    carriers = [request.carrier for request in trace.requests]
+    assert carriers == ["header:authorization", "cookie:session", None, None]
 
 
 async def test_the_digest_is_of_status_type_and_body_at_the_route(recorder, tmp_path):
@@ -254,6 +165,7 @@ async def test_sql_outside_of_requests_and_after_them_belongs_to_none(recorder, 
 
 async def test_sets_of_parameters_images_and_autocommit(recorder, tmp_path):
     recorder.executed(statement(parameters=[(n, "x") for n in range(30)], many=True), Transaction(1, 0), None)
+    recorder.executed(statement(parameters=[(n, "x") for n in range(65)], many=True), Transaction(1, 0), None)
     recorder.executed(statement("DELETE FROM items", None), Transaction(0, 0), None)
     recorder.executed(statement(parameters={"b": 1, "a": 2}, paramstyle="named"), Transaction(1, 0), None)
     image = RowImage(
@@ -276,8 +188,9 @@ async def test_sets_of_parameters_images_and_autocommit(recorder, tmp_path):
     recorder.ended(Transaction(0, 0), committed=True, started=1, ended=2, context=None)
     trace = trace_of(recorder, tmp_path / "t.trace")
 
-    many, bare, named = trace.statements
-    assert (many.many, set(many.binds)) == (30, {"0", "1"})
+    many, too_many, bare, named = trace.statements
+    assert (many.many, set(many.binds), len(many.sets)) == (30, {"0", "1"}, 30)
+    assert (too_many.many, len(too_many.binds), too_many.sets) == (65, 2, None)
     assert (bare.many, bare.binds, bare.transaction) == (1, {}, 0)
     assert set(named.binds) == {"a", "b"}
     [kept] = trace.images
@@ -286,7 +199,7 @@ async def test_sets_of_parameters_images_and_autocommit(recorder, tmp_path):
     assert kept.old["note"].kind == "n"
     assert kept.old["note"].loose is not None
     assert kept.changed == {"owner", "note", "bio"}
-    assert kept.old["id"].loose == many.binds["0"].loose or kept.old["id"].loose != kept.old["owner"].loose
+    assert kept.old["id"].loose == many.sets[7]["0"].loose != kept.old["owner"].loose
     assert trace.transactions == {}
 
 
@@ -407,13 +320,6 @@ def assert_clean(directory, authorization):
             assert secret.encode() not in content, (file.name, secret)
 
 
-def wait_for(condition):
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def test_a_recording_that_is_killed_loses_the_last_second_at_most(tmp_path):
     path = tmp_path / "t.trace"
     program = f"""
@@ -469,21 +375,9 @@ def test_the_key_is_asked_for_once_and_never_written(tmp_path):
         asked.append(size)
         return b"\xab" * size
 
-    make(tmp_path / "t", key=key).close()
-    assert asked == [32]
+    recording = Recording.begin(key)
+    make(tmp_path / "t", recording=recording).close()
+    assert asked == [8, 32]
+    assert "ab" * 16 not in repr(recording)
+    assert "\\xab" not in repr(recording)
     assert b"\xab" * 8 not in Path(tmp_path / "t").read_bytes()
-
-
-def jwt(**claims):
-    import json
-
-    return jwt_of(json.dumps(claims))
-
-
-def jwt_of(payload):
-    import base64
-
-    head, body = (
-        base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode() for text in ('{"alg":"none"}', payload)
-    )
-    return f"{head}.{body}.c2ln"

@@ -14,7 +14,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from cachewright.capture.asgi import Watched
 from cachewright.capture.database import DatabaseWatch
 from cachewright.evidence.recorder import Recorder
-from cachewright.evidence.tracefile import read_trace
+from cachewright.evidence.tracereader import read_trace
 
 KEY = "a-key-that-only-the-application-knows"
 

@@ -22,10 +22,13 @@ from cachewright.evidence.trace import (
     Trace,
     TransactionSeen,
     Value,
+    VolatileSeen,
 )
-from cachewright.evidence.tracefile import create_trace, read_trace
+from cachewright.evidence.tracefile import create_trace
+from cachewright.evidence.tracereader import read_trace
+from cachewright.evidence.tracerows import Shown, meta_of, write_trace
 from cachewright.evidence.traceschema import SCHEMA
-from cachewright.evidence.tracewriter import Shown, TraceWriter, meta_of, write_trace
+from cachewright.evidence.tracewriter import TraceWriter
 
 NAMES = st.text(min_size=1, max_size=8)
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=12)
@@ -66,12 +69,18 @@ def requests(draw, number):
         background=draw(st.booleans()),
         escaped=draw(st.booleans()),
         worker=draw(st.integers(0, 9)),
+        carrier=draw(st.none() | st.just("cookie:session")),
+        ignored=draw(READS),
     )
 
 
 @st.composite
 def statements(draw, number, owners):
     started = draw(TIMES)
+    binds = draw(POSITIONS | MAPPINGS)
+    more = tuple(
+        {name: draw(VALUES) for name in binds} for _ in range(draw(st.integers(0, 2)) if binds else 0)
+    )
     return StatementSeen(
         id=number,
         request=draw(st.sampled_from([None, *owners])),
@@ -83,7 +92,8 @@ def statements(draw, number, owners):
         many=draw(st.integers(1, 30)),
         unit_of_work=draw(st.booleans()),
         failed=draw(st.booleans()),
-        binds=draw(POSITIONS | MAPPINGS),
+        binds=binds,
+        more=more,
     )
 
 
@@ -138,6 +148,9 @@ def traces(draw):
         schema=draw(SCHEMAS),
         clear={name: values for name, values in draw(CLEAR).items() if values},
         dropped=draw(BIG),
+        volatile=tuple(VolatileSeen(route, "$.at", draw(BIG), draw(BIG)) for route in (None, 1, 2)),
+        sampled=draw(st.floats(0.01, 1)),
+        left_out=draw(BIG),
     )
 
 
@@ -336,7 +349,7 @@ def test_shared_values_and_names_are_written_once(tmp_path):
 
 
 def test_what_is_shared_is_remembered_within_bounds(tmp_path, monkeypatch):
-    monkeypatch.setattr("cachewright.evidence.tracewriter._SHARED", 10)
+    monkeypatch.setattr("cachewright.evidence.tracerows._SHARED", 10)
     writer = empty(tmp_path / "t")
     seen = [
         StatementSeen(n, None, 0, 1, n, n, 0, 1, False, False, {f"b{n % 30}": Value("i", f"h{n % 40}", None)})

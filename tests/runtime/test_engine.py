@@ -132,11 +132,22 @@ async def test_evicted_tokens_make_a_miss(own_server, make_cache, namespace, evi
     assert (await get(cache, request(), answers(b"new"))).payload == b"new"
 
 
-async def test_an_entry_with_a_tag_that_was_not_asked_for_is_not_served(make_cache):
-    cache = await make_cache(l1_items=0)
+async def test_an_entry_with_a_tag_that_was_not_asked_for_is_validated_by_it_too(make_cache):
+    """All of its own tags decide, in a second round trip where they were not predicted."""
+    cache, other = await make_cache(l1_items=0), await make_cache(l1_items=0)
     await get(cache, request("k", "ns", "tasks"), answers(b"old"))
     found = await cache.lookup(request("k", "ns"))
+    assert isinstance(decide(POLICY, found.seen, time.time()), Serve)
+    await other.invalidate(["tasks"])
+    found = await cache.lookup(request("k", "ns"))
     assert decide(POLICY, found.seen, time.time()) == Load(Reason.INVALIDATED)
+
+
+async def test_a_lookup_that_mints_nothing_leaves_no_token_behind(make_cache, server, namespace):
+    cache = await make_cache()
+    found = await cache.lookup(request("k", "ns", "notes(id=7)"), mint=False)
+    assert found.ticket is None
+    assert not server.exists(f"{namespace}:1:v:notes(id=7)")
 
 
 async def test_an_entry_without_a_tag_that_is_predicted_now_is_not_served(make_cache):

@@ -17,6 +17,7 @@ from cachewright.evidence.trace import (
     StatementText,
     Trace,
     TransactionSeen,
+    VolatileSeen,
 )
 from cachewright.spec.document import loads_spec
 from cachewright.spec.target import Plan, compile_plan
@@ -52,6 +53,7 @@ class Recording:
     images: list[ImageSeen] = field(default_factory=list)
     transactions: dict[int, TransactionSeen] = field(default_factory=dict)
     clear: dict[str, dict[str, str]] = field(default_factory=dict)
+    volatile: tuple[VolatileSeen, ...] = ()
 
     def route(self, method: str, template: str, *params: str, credentials: tuple[str, ...] = ()) -> int:
         """Declare a route; parameters as `query:page`."""
@@ -99,6 +101,7 @@ class Recording:
             "background": False,
             "escaped": False,
             "worker": 1,
+            "carrier": "header:authorization" if any(name.startswith("claim.") for name in given) else None,
         }
         self.requests.append(RequestSeen(**{**facts, **changes}))
         return number
@@ -174,4 +177,5 @@ class Recording:
             schema=self.schema,
             clear=self.clear,
             dropped=0,
+            volatile=self.volatile,
         )

@@ -8,6 +8,7 @@ import pytest
 from tests.simulator.recording import Recording, plan_of
 
 from cachewright.errors import NotEnoughEvidenceError
+from cachewright.evidence.trace import VolatileSeen
 from cachewright.simulator.outcome import Outcome, RouteOutcome
 from cachewright.simulator.replay import ReplaySettings, replay
 
@@ -168,6 +169,22 @@ def test_a_difference_while_a_write_is_in_flight_is_undecided(recording: Recordi
     recording.sql(LIST, (7,), at=50, request=read)
     outcome, route = run(recording, plan)
     assert (route.hits, outcome.wrong_answers, outcome.undecided) == (1, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("ignored", "differed", "undecided"),
+    [(("$.at", "$.at"), 9, 0), (("$.at", "$.at"), 8, 1), ((None, "$.at"), 9, 1)],
+    ids=["the same members", "members that did not always differ", "other members"],
+)
+def test_answers_are_compared_only_without_the_same_volatile_members(
+    recording: Recording, ignored: tuple[str | None, ...], differed: int, undecided: int
+) -> None:
+    recording.volatile = (VolatileSeen(1, "$.at", 9, differed),)
+    for at, member in zip((0, 40), ignored, strict=True):
+        listing(recording, 1, at, 7, f"at {at}", ignored=frozenset({member} if member else ()))
+    outcome, _ = run(recording)
+    assert outcome.undecided == undecided
+    assert outcome.wrong_answers == 1 - undecided
 
 
 def test_another_credential_of_the_user_is_accepted_by_the_application_first(recording: Recording) -> None:

@@ -32,24 +32,37 @@ def test_what_is_executed_is_not_named():
                     "cache_key_pattern": "a",
                     "levels": ["l1", "l2"],
                     "scope": "user",
-                    "strategy": {"ttl": {"duration_seconds": 60, "sliding_window": False}},
+                    "strategy": {
+                        "ttl": {"duration_seconds": 60, "sliding_window": True, "max_duration_seconds": 900}
+                    },
                     "depends_on": ["a"],
                     "bypass_when": ["query.a == 'b'"],
                     "ignored_reads": ["client"],
                     "mode": "off",
                     "cache_type": "redis",
                     "max_staleness_seconds": 5,
+                    "allow_stale_after_invalidation": True,
+                    "single_flight": "fleet",
                 },
-                {"endpoint": "GET /b", "strategy": {"hierarchy_level": "l1"}},
+                {
+                    "endpoint": "GET /b",
+                    "strategy": {"hierarchy_level": "l3", "eviction_policy": {"max_items": 5}},
+                },
             ],
             cache_strategy={
                 "hierarchy_level": "l1",
                 "ttl": {"duration_seconds": 1},
-                "eviction_policy": {"max_items": 1, "max_memory_bytes": 1},
+                "eviction_policy": {
+                    "type": "lfu",
+                    "max_items": 1,
+                    "max_memory_bytes": 1,
+                    "priority_strategy": "access_count",
+                },
                 "compression": {"enabled": True, "algorithm": "gzip", "threshold_bytes": 1},
             },
             configuration={
-                "redis": {"socket_timeout_ms": 1, "socket_connect_timeout_ms": 1, "max_connections": 90}
+                "redis": {"socket_timeout_ms": 1, "socket_connect_timeout_ms": 1, "max_connections": 90},
+                "in_memory": {"cleanup_interval_seconds": 5},
             },
             multi_tenant={"enabled": True},
             multi_user={"enabled": True},
@@ -83,15 +96,11 @@ def test_what_is_set_and_not_executed_is_named_with_its_path():
         CachingSpecification.model_validate(
             {
                 "identity": {"user": "dependency:app.auth.user.id", "tenant": "host"},
-                "cache_strategy": {"hierarchy_level": "l3"},
+                "cache_strategy": {"hierarchy_level": "l4"},
                 "cache_targets": [
                     {"endpoint": "/a"},
-                    {"endpoint": "/b", "percent": 50, "mode": "shadow", "levels": ["l1", "l3"]},
+                    {"endpoint": "/b", "percent": 50, "mode": "shadow", "levels": ["l1", "l4"]},
                     {"database_query": "SELECT 1", "percent": 5},
-                    {
-                        "endpoint": "/c",
-                        "strategy": {"ttl": {"sliding_window": True, "max_duration_seconds": 900}},
-                    },
                 ],
                 "invalidation": {"rules": [{"operation": "update", "invalidate_patterns": ["a"]}]},
                 "alerts": {"low_hit_rate": {"enabled": True}},
@@ -104,8 +113,6 @@ def test_what_is_set_and_not_executed_is_named_with_its_path():
         ("cache_targets", 1, "mode"),
         ("cache_targets", 1, "percent"),
         ("cache_targets", 2),
-        ("cache_targets", 3, "strategy", "ttl", "max_duration_seconds"),
-        ("cache_targets", 3, "strategy", "ttl", "sliding_window"),
         ("cache_strategy", "hierarchy_level"),
         ("invalidation", "rules", 0),
         ("alerts", "low_hit_rate", "enabled"),

@@ -78,6 +78,16 @@ def _about_changes(profile: Profile) -> Iterator[Observation]:
         yield Observation("hidden_dependency", subject, text)
 
 
+def _about_volatile(profile: Profile) -> Iterator[Observation]:
+    ignored = {member for exchange in profile.route.exchanges for member in exchange.request.ignored}
+    if ignored:
+        text = (
+            f"Its answers are compared without {', '.join(sorted(ignored))}: declared volatile, or different in every"
+            " pair of identical requests a moment apart. Cached answers repeat what they held."
+        )
+        yield Observation("volatile_members", profile.route.subject, text, {"members": len(ignored)})
+
+
 def _about_writes(profile: Profile) -> Iterator[Observation]:
     share = profile.standing.load.wrote
     if share:
@@ -93,6 +103,7 @@ ANALYSES: tuple[Callable[[Profile], Iterator[Observation]], ...] = (
     _about_dependencies,
     _about_changes,
     _about_writes,
+    _about_volatile,
 )
 
 

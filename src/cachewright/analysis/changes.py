@@ -61,12 +61,15 @@ class Changes:
 def pairs_of(
     exchanges: Iterable[Exchange], key_of: KeyOf, tags_of: TagsOf, journal: Journal
 ) -> Iterator[Pair]:
-    """Consecutive answers of each key, in the order of their SQL. A key of None is left out."""
+    """Consecutive answers of each key, in the order of their SQL. A key of None is left out.
+
+    Digests that leave out different members are not compared.
+    """
     by_key: dict[Hashable, list[Exchange]] = defaultdict(list)
     for exchange in exchanges:
         key = key_of(exchange) if exchange.comparable else None
         if key is not None:
-            by_key[key].append(exchange)
+            by_key[key, exchange.request.ignored].append(exchange)
     for found in by_key.values():
         found.sort(key=lambda exchange: (exchange.first, exchange.request.id))
         for before, after in pairwise(found):

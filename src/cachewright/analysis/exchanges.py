@@ -33,7 +33,7 @@ class Exchange:
     `loose` and `exact` are the hashes of its values by name, absent and null ones left out. `first` and
     `last` bound its SQL (monotonic ns); a request without SQL is bounded by its own start and end. `early`
     says that it read, or held a transaction open, before its route was reached: what was read may be older
-    than the tokens.
+    than the tokens. `vague` says that its digest leaves out a member which was not always volatile.
     """
 
     request: RequestSeen
@@ -45,6 +45,7 @@ class Exchange:
     early: bool
     first: int
     last: int
+    vague: bool = False
 
     @property
     def fillable(self) -> bool:
@@ -66,7 +67,7 @@ class Exchange:
     @property
     def comparable(self) -> bool:
         """Whether the answer speaks of the data at all, so that a change of it is a change of the data."""
-        return self.request.status < 500 and self.request.status not in _NO_ANSWER
+        return not self.vague and self.request.status < 500 and self.request.status not in _NO_ANSWER
 
     @property
     def milliseconds(self) -> float:
@@ -144,6 +145,7 @@ def gather(trace: Trace) -> Record:
 def _builder(trace: Trace) -> Callable[[RequestSeen], Exchange]:
     reads = reads_of(trace)
     writers = writers_of(trace)
+    comparable = trace.comparable()
     statements: dict[int, list[StatementSeen]] = defaultdict(list)
     for statement in trace.statements:
         if statement.request is not None:
@@ -162,6 +164,7 @@ def _builder(trace: Trace) -> Callable[[RequestSeen], Exchange]:
             early=any(_before(statement, request, trace) for statement in ran),
             first=min((statement.started for statement in ran), default=request.started),
             last=max((statement.ended for statement in ran), default=request.returned),
+            vague=not comparable(request),
         )
 
     return build

@@ -75,16 +75,14 @@ def is_credential(read: str, route: RouteSeen) -> bool:
 
 
 def _token(route: RouteEvidence, carriers: Iterable[str]) -> str | None:
-    """Where the token stands whose claims the trace holds.
+    """Where the token stands whose claims the trace holds, if the route reads it there.
 
-    `Authorization`, or else the only carrier there is.
+    Where it stood in several places over time, `Authorization` or none: claims say nothing of the other places.
     """
-    if not any(name.startswith("claim.") for exchange in route.exchanges for name in exchange.exact):
-        return None
-    found = sorted(carriers)
+    found = {exchange.request.carrier for exchange in route.exchanges} & set(carriers)
     if _AUTHORIZATION in found:
         return _AUTHORIZATION
-    return found[0] if len(found) == 1 else None
+    return found.pop() if len(found) == 1 else None
 
 
 def _is_plain_cookie(read: str, route: RouteSeen) -> bool:

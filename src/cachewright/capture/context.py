@@ -9,6 +9,7 @@ from typing import Any
 
 from cachewright.capture.events import Statement, Transaction
 from cachewright.capture.routes import Route
+from cachewright.capture.routing import Placed
 
 
 @dataclass(slots=True, eq=False)
@@ -18,6 +19,8 @@ class RequestContext:
     `reads` names the parts of the request that the application read beyond what its declared path and query
     parameters give it: `header:x`, `cookie:x`, `query:x`, `headers`, `url`, `client`, `session`, `body`.
     `outer_reads` are those made before the route was reached, by the application's own middleware.
+    `routed` is the scope as the router was given it, empty where that was not this very request (a middleware
+    rewrote it), None before; `placed` is what routing put into it, None where that cannot be repeated.
     `entered` is when the route's own code was reached, `answered` when the last byte was handed over, `returned`
     when the application was done (monotonic ns), each 0 before. `status`, `size` (bytes of the body) and
     `response_headers` are of the response as it left outermost.
@@ -27,6 +30,8 @@ class RequestContext:
     scope: Mapping[str, Any]
     route: Route | None = None
     path_params: Mapping[str, Any] = field(default_factory=dict)
+    routed: Mapping[str, Any] | None = None
+    placed: Placed | None = None
     entered: int = 0
     reads: set[str] = field(default_factory=set)
     outer_reads: set[str] = field(default_factory=set)

@@ -99,6 +99,10 @@ class DatabaseWatch:
             started = self._clock()
             try:
                 original(dbapi_connection)
+            except BaseException:
+                if transaction is not None:
+                    transaction.doubtful = committed
+                raise
             finally:  # a commit that raised may still have happened: what it wrote counts as written
                 if transaction is not None:
                     self._end(transaction, committed=committed, started=started)
@@ -113,6 +117,10 @@ class DatabaseWatch:
             started = self._clock()
             try:
                 original(connection, *arguments, **named)
+            except BaseException:
+                if transaction is not None:
+                    transaction.doubtful = committed
+                raise
             finally:
                 if transaction is not None:
                     self._end(transaction, committed=committed, started=started)

@@ -26,6 +26,7 @@ class Transaction:
     `written` (tags) is for the sink that turns writes into tags; it lives here because a transaction may outlive
     the request, the thread and the session that opened it. `mapped` are the tables that a session has written
     since its last flush, `unseen` those of which it gave no images (bulk operations). `id` 0 is autocommit.
+    `doubtful` says that its end raised: a commit whose answer was lost may have happened, or happen yet.
     """
 
     id: int
@@ -33,6 +34,7 @@ class Transaction:
     written: set[str] = field(default_factory=set)
     mapped: set[str] = field(default_factory=set)
     unseen: set[str] = field(default_factory=set)
+    doubtful: bool = False
 
     def settle(self, imaged: Collection[str]) -> None:
         """A flush begins, or ended with images of these tables: what else was written stays unseen."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Column, MetaData, Table
-from sqlalchemy.orm import mapperlib
+from sqlalchemy import Column, MetaData, Table, event
+from sqlalchemy.orm import Mapper, mapperlib
 
 from cachewright.sql.names import table_name
 from cachewright.sql.rows import Reference
+
+#: A class was mapped; all that were are configured, and secondary tables known.
+_MAPPED = ("after_mapper_constructed", "after_configured")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +23,40 @@ class Tables:
     primary_keys: dict[str, tuple[str, ...]]
     references: tuple[Reference, ...]
     inexact: frozenset[tuple[str, str]]
+
+
+class DeclaredTables:
+    """The declared tables, looked up again when classes were mapped since: SQLAlchemy says so, nothing is counted."""
+
+    def __init__(self) -> None:
+        self._known: tuple[int, Tables] | None = None
+        self._changes = 0
+        self._listens = False
+
+    def __call__(self) -> Tables:
+        """The tables as they are now; while it is not open they are looked up each time."""
+        known, changes = self._known, self._changes
+        if known is None or known[0] != changes or not self._listens:
+            known = self._known = (changes, declared_tables())
+        return known[1]
+
+    def open(self) -> None:
+        """Listen to SQLAlchemy."""
+        if not self._listens:
+            for name in _MAPPED:
+                event.listen(Mapper, name, self._changed)
+        self._changes += 1
+        self._listens = True
+
+    def close(self) -> None:
+        """Stop listening."""
+        if self._listens:
+            for name in _MAPPED:
+                event.remove(Mapper, name, self._changed)
+        self._listens = False
+
+    def _changed(self, *_: Any) -> None:
+        self._changes += 1
 
 
 def declared_tables() -> Tables:

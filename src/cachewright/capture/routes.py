@@ -25,7 +25,7 @@ class Route:
     security schemes read (`header:authorization`, `cookie:sid`, `query:api_key`). `holder.app` runs it.
     `exact_query` says that query parameters which are not among `params` may matter as well: a model keeps or
     forbids them, or takes a name that cannot be told. `overrides` are the dependency overrides of `provider`
-    when the route was looked at.
+    when the route was looked at. `matched` is what matches a request's path, `mounts` those it goes through first.
     """
 
     methods: frozenset[str]
@@ -37,11 +37,13 @@ class Route:
     exact_query: bool = False
     provider: Any = None
     overrides: Mapping[Any, Any] = field(default_factory=dict)
+    matched: Any = None
+    mounts: tuple[Mount, ...] = ()
 
     @property
     def outdated(self) -> bool:
         """Whether dependencies were overridden otherwise since: the parameters may be others now."""
-        return _overrides(self.provider) != self.overrides
+        return (getattr(self.provider, "dependency_overrides", None) or {}) != self.overrides
 
     def undeclared(self, scope: Mapping[str, Any]) -> bool:
         """Whether the request has a query parameter that the route does not declare."""
@@ -71,16 +73,16 @@ class Route:
 
 def walk(app: Any) -> list[Route]:
     """All HTTP routes of a Starlette or FastAPI application, in the order of its routers."""
-    return list(_leaves(getattr(app, "routes", ()), ""))
+    return list(_leaves(getattr(app, "routes", ()), ()))
 
 
-def _leaves(routes: Sequence[BaseRoute], prefix: str) -> Iterator[Route]:
+def _leaves(routes: Sequence[BaseRoute], mounts: tuple[Mount, ...]) -> Iterator[Route]:
     for route, holder in _effective(routes):
         if isinstance(route, Mount):
             inner = getattr(getattr(route, "_base_app", route.app), "routes", None) or ()
-            yield from _leaves(inner, prefix + route.path)
+            yield from _leaves(inner, (*mounts, route))
         elif isinstance(route, StarletteRoute) and hasattr(holder, "app"):
-            yield _leaf(route, holder, prefix)
+            yield _leaf(route, holder, mounts)
 
 
 def _effective(routes: Sequence[BaseRoute]) -> Iterator[tuple[BaseRoute, Any]]:
@@ -104,7 +106,7 @@ def _effective(routes: Sequence[BaseRoute]) -> Iterator[tuple[BaseRoute, Any]]:
 _REST = ("query", ANY)
 
 
-def _leaf(route: StarletteRoute, holder: Any, prefix: str) -> Route:
+def _leaf(route: StarletteRoute, holder: Any, mounts: tuple[Mount, ...]) -> Route:
     path = getattr(holder, "path_format", route.path_format)
     endpoint = getattr(holder, "endpoint", route.endpoint)
     provider = getattr(holder, "dependency_overrides_provider", None)
@@ -117,7 +119,7 @@ def _leaf(route: StarletteRoute, holder: Any, prefix: str) -> Route:
         credentials.update(dict.fromkeys(_security(node)))
     return Route(
         methods=frozenset(getattr(holder, "methods", None) or route.methods or {"GET"}),
-        template=prefix + path,
+        template="".join(mount.path for mount in mounts) + path,
         endpoint=f"{getattr(endpoint, '__module__', '')}.{getattr(endpoint, '__qualname__', repr(type(endpoint)))}",
         params=tuple(param for key, param in params.items() if key != _REST),
         credentials=tuple(credentials),
@@ -125,6 +127,8 @@ def _leaf(route: StarletteRoute, holder: Any, prefix: str) -> Route:
         exact_query=_REST in params,
         provider=provider,
         overrides=overrides,
+        matched=route,
+        mounts=mounts,
     )
 
 

@@ -69,7 +69,7 @@ def not_executed(subject: Subject) -> Iterator[Problem]:
 
     ## Example
     ```yaml
-    cache_strategy: {ttl: {sliding_window: true, max_duration_seconds: 3600}}
+    cache_targets: [{endpoint: GET /tasks, percent: 50}]
     ```
 
     ## Fix

@@ -33,7 +33,7 @@ def check(
     """Check SPEC: no leak between users, no write without an invalidation, no key with two meanings."""
     from cachewright.checks.rules import check as look
     from cachewright.cli.output import count, say, show, working, write_json
-    from cachewright.evidence.tracefile import read_trace
+    from cachewright.evidence.tracereader import read_trace
     from cachewright.spec.document import load_spec
 
     document = load_spec(spec)

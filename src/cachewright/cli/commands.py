@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cachewright.cli import check, demo, design, explain, record, schema, serve, simulate, verify
+from cachewright.cli import check, demo, design, explain, import_, record, schema, serve, simulate, verify
 
 app = typer.Typer(
     name="cachewright",
@@ -17,9 +17,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-COMMANDS = (record, design, check, simulate, explain, serve, verify, schema, demo)
+COMMANDS = (record, import_, design, check, simulate, explain, serve, verify, schema, demo)
 for module in COMMANDS:
-    app.command(epilog=f"Example: {module.EXAMPLE}")(getattr(module, module.__name__.rpartition(".")[2]))
+    name = module.__name__.rpartition(".")[2]
+    app.command(name.rstrip("_"), epilog=f"Example: {module.EXAMPLE}")(getattr(module, name))
 
 
 def _show_version(wanted: bool) -> None:

@@ -25,7 +25,9 @@ def demo(
     ] = Path("out"),
     requests: Annotated[int, typer.Option("--requests", help="Requests of each run.", min=200)] = 1350,
     users: Annotated[int, typer.Option("--users", help="Virtual users at the same time.", min=1)] = 16,
-    workers: Annotated[int, typer.Option("--workers", help="Worker processes before and after.", min=1)] = 2,
+    workers: Annotated[
+        int, typer.Option("--workers", help="Worker processes of all runs but verify.", min=1)
+    ] = 2,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the load.")] = 7,
     example: Annotated[
         Path | None, typer.Option("--example", help="Where examples/todo is.", metavar="DIR", file_okay=False)

@@ -114,8 +114,8 @@ def seeded_database(example: Path, out: Path, day: str) -> Path:
 
 
 def record(plan: Plan) -> str:
-    """Record the example as it is under the load."""
-    target = ("--out", str(plan.trace), "--overwrite", "--port", "0")
+    """Record the example as it is under the load, with as many workers as it is served with."""
+    target = ("--out", str(plan.trace), "--overwrite", "--workers", str(plan.workers), "--port", "0")
     command = (*CACHEWRIGHT, "record", APP, *target, *QUIET)
     with running(command, cwd=plan.example, environment=_database(plan, "record")) as server:
         load = put_load(plan, server, "record")

@@ -52,7 +52,7 @@ def design(
     from cachewright.cli.output import say, working, write_json, write_text
     from cachewright.cli.tables import choices, refusals
     from cachewright.design.rationale import rationale as reasons
-    from cachewright.evidence.tracefile import read_trace
+    from cachewright.evidence.tracereader import read_trace
     from cachewright.spec.document import dumps_spec
 
     at = moment(now)

@@ -98,7 +98,7 @@ def reasons(subject: str, spec: Path, trace: Path | None) -> dict[str, Any]:
     Raises `typer.BadParameter` for what is neither in the specification nor in the trace.
     """
     from cachewright.cli.designing import designed
-    from cachewright.evidence.tracefile import read_trace
+    from cachewright.evidence.tracereader import read_trace
     from cachewright.spec.document import load_spec
 
     loaded = load_spec(spec)

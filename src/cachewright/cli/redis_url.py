@@ -6,24 +6,40 @@ from urllib.parse import urlsplit
 
 import typer
 
+from cachewright.errors import SurroundingsError
+
 ANSWER_SECONDS = 1.0
 
 
 def why_unreachable(url: str) -> str | None:
-    """Why the server at `url` does not answer a PING within a second; None when it does.
+    """Why nobody at `url` answers a PING within a second; None when somebody does.
 
-    Raises `typer.BadParameter` for a text that is no address of a Redis.
+    Of a cluster, or of the sentinels of a service, one is enough. Raises `typer.BadParameter` for a text that is
+    no address of a Redis.
     """
-    import redis
+    from cachewright.runtime.stores.connecting import locate
 
     try:
-        client = redis.Redis.from_url(
-            url, socket_connect_timeout=ANSWER_SECONDS, socket_timeout=ANSWER_SECONDS
-        )
-    except ValueError as error:
+        place = locate(url)
+        match place.kind:
+            case "cluster":
+                urls = [place.url(*address) for address in place.addresses]
+            case "sentinel":
+                urls = [place.sentinel_url(*address) for address in place.addresses]
+            case _:
+                urls = [place.plain]
+        reasons = [_why_silent(one) for one in urls]
+    except (SurroundingsError, ValueError) as error:
         raise typer.BadParameter(
             f"{shown(url)!r} is not a Redis URL: {error}", param_hint="--redis"
         ) from None
+    return None if None in reasons else reasons[0]
+
+
+def _why_silent(url: str) -> str | None:
+    import redis
+
+    client = redis.Redis.from_url(url, socket_connect_timeout=ANSWER_SECONDS, socket_timeout=ANSWER_SECONDS)
     try:
         client.ping()
     except redis.RedisError as error:

@@ -35,12 +35,14 @@ def serve(
     from cachewright.cli.serving import listening, serve_here
     from cachewright.cli.uvicorn_options import scheme_of, uvicorn_options
     from cachewright.cli.workers import serve_workers
+    from cachewright.runtime.sealing import sealing_of
     from cachewright.spec.document import load_spec
     from cachewright.spec.target import compile_plan
 
     options = uvicorn_options(server_arguments)
     document = load_spec(spec)
     compile_plan(document)  # what cannot be understood is said before anything starts
+    sealing_of(os.environ)
     for note in document.normalised:
         say(f"{spec}: {note}")
     warn_if_unreachable(redis)

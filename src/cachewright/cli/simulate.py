@@ -28,7 +28,7 @@ def simulate(
     """Replay a recording against SPEC: hit rates, times, database work, and answers that would be wrong."""
     from cachewright.cli.output import say, show, working, write_json
     from cachewright.cli.tables import forecast
-    from cachewright.evidence.tracefile import read_trace
+    from cachewright.evidence.tracereader import read_trace
     from cachewright.simulator.replay import replay
     from cachewright.simulator.requirements import parse_requirements, unmet
     from cachewright.spec.document import load_spec

@@ -21,7 +21,7 @@ _OURS = {
     "host": "use --host before --",
     "port": "use --port before --",
     "factory": "use --factory before --",
-    "workers": "use --workers before -- (serve only)",
+    "workers": "use --workers before -- (serve and record)",
     "uds": "only a host and a port are served",
     "fd": "only a host and a port are served",
     "reload": "a watched application is not reloaded",

@@ -14,14 +14,32 @@ from cachewright.errors import CachewrightError
 
 
 def work(listening: int, news: int, lifeline: int, options: str) -> None:
-    """Serve the application that the environment names on an inherited socket until told to end."""
+    """Serve on an inherited socket until told to end.
+
+    What is served is the application to record that the orders name, else the one that the environment does.
+    """
     from cachewright.cli.serving import Listening, serve_here
     from cachewright.cli.workers import READY
-    from cachewright.integrations.served import build_app
 
+    orders = json.loads(_line(lifeline))
     threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
     bound = Listening(socket.socket(fileno=listening), "")
-    serve_here(build_app(), bound, json.loads(options), on_ready=lambda: _tell(news, READY))
+    if "record" in orders:
+        from cachewright.cli.recording import Job, record_here
+
+        record_here(Job.from_json(orders), bound, json.loads(options), on_ready=lambda: _tell(news, READY))
+    else:
+        from cachewright.integrations.served import build_app
+
+        serve_here(build_app(), bound, json.loads(options), on_ready=lambda: _tell(news, READY))
+
+
+def _line(pipe: int) -> bytes:
+    """The first line; shorter where the other end closed."""
+    line = b""
+    while not line.endswith(b"\n") and (read := os.read(pipe, 65536)):
+        line += read
+    return line
 
 
 def _tell(news: int, what: bytes) -> None:

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from threading import Event
 from typing import Any
@@ -23,10 +23,16 @@ POLL_SECONDS = 0.05
 BACKOFF_SECONDS = 1.0
 STOP_SECONDS = 15.0
 
+#: What the process that is started as number so and so (from 1) is to do, as JSON; see `worker`.
+Orders = Callable[[int], str]
+
 
 @dataclass(slots=True)
 class Worker:
-    """A child process: it tells through `news` that it serves, or why not; it ends when `lifeline` closes."""
+    """A child process: it tells through `news` that it serves, or why not.
+
+    Its orders come through `lifeline`, which nobody else can read; it ends when that closes.
+    """
 
     process: subprocess.Popen[bytes]
     news: int
@@ -60,14 +66,18 @@ class Worker:
 
 
 def serve_workers(
-    number: int, bound: Listening, environment: Mapping[str, str], options: Mapping[str, Any]
+    number: int,
+    bound: Listening,
+    environment: Mapping[str, str],
+    options: Mapping[str, Any],
+    orders: Orders = lambda _number: "{}",
 ) -> None:
     """Serve with `number` processes until SIGINT or SIGTERM, then return once they have ended.
 
     Raises `ApplicationError` when a worker ends before it was ever ready; one that dies later is replaced.
     """
     bound.socket.listen(int(options.get("backlog", 2048)))
-    crew = _Crew(bound, environment, options)
+    crew = _Crew(bound, environment, options, orders)
     with stop_signals() as stop:
         try:
             crew.hire(number)
@@ -79,10 +89,14 @@ def serve_workers(
 
 
 class _Crew:
-    def __init__(self, bound: Listening, environment: Mapping[str, str], options: Mapping[str, Any]) -> None:
+    def __init__(
+        self, bound: Listening, environment: Mapping[str, str], options: Mapping[str, Any], orders: Orders
+    ) -> None:
         self._socket = bound.socket
         self._environment = {**os.environ, **environment}
         self._options = json.dumps(options)
+        self._orders = orders
+        self._started = 0
         self._workers: list[Worker] = []
 
     def hire(self, number: int) -> None:
@@ -145,4 +159,7 @@ class _Crew:
         )
         os.close(tells)
         os.close(holds)
+        self._started += 1
+        with contextlib.suppress(BrokenPipeError):  # it is gone already; whoever waits for it will see
+            os.write(lifeline, f"{self._orders(self._started)}\n".encode())
         return Worker(process, news, lifeline)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cachewright.capture.credentials import claims_expire, claims_of, credential_of, request_values
+from cachewright.capture.credentials import claims_expire, credential_of, request_values, token_of
 from cachewright.capture.events import UNKNOWN, RowImage
 from cachewright.capture.params import Param
 from cachewright.capture.routes import Route
+from cachewright.evidence.events import Asked, Event, Flushed, Parameters, Ran, Routed, Whole
 from cachewright.evidence.hashing import Hasher, Long
 from cachewright.evidence.masking import masked
+from cachewright.evidence.sampling import Sample
 from cachewright.evidence.showing import Showing
 from cachewright.evidence.trace import (
     Hash,
@@ -24,8 +26,11 @@ from cachewright.evidence.trace import (
     StatementText,
     TransactionSeen,
     Value,
+    VolatileSeen,
 )
-from cachewright.evidence.tracewriter import Record, Shown
+from cachewright.evidence.tracerows import Counted, Record, Shown
+from cachewright.evidence.volatile import Answer, Volatility, without
+from cachewright.sql.quiet import writes_nothing
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY"})
 _KINDS = {"int": "i", "bool": "b", "float": "f"}
@@ -40,84 +45,62 @@ _LONGEST_REMEMBERED = 20_000
 _LONGEST_COLUMN = 200
 
 
-@dataclass(slots=True)
-class Asked:
-    """A request that is over. `scope` is as the route saw it, where it was reached."""
+@dataclass(frozen=True, slots=True)
+class _Sender:
+    """Who sent a request, and with which values: `raw` ones are never to be written as they are."""
 
-    id: int
-    route: Route | None
-    path_params: Mapping[str, Any]
-    scope: Mapping[str, Any]
-    started: int
-    entered: int
-    answered: int
-    returned: int
-    status: int
-    size: int
-    digest: Hash
-    reads: frozenset[str]
-    outer_reads: frozenset[str]
-    set_cookie: bool
-    cache_control: frozenset[str]
-    streamed: bool
-    background: bool
-    escaped: bool
+    raw: Mapping[str, Any]
+    values: Mapping[str, Value]
+    params: Mapping[str, Param]
+    credential: Hash | None
+    expires: float | None
+    carrier: str | None
 
 
-@dataclass(slots=True)
-class Ran:
-    """A statement; `parameters` are its first set, its long values replaced by `Long`."""
+@dataclass(frozen=True, slots=True)
+class _Token:
+    """What the token of a credential says; `expires` by the trace's clock."""
 
-    request: int | None
-    transaction: int
-    sql: str
-    dialect: str
-    paramstyle: str
-    parameters: Mapping[str, Any] | Sequence[Any]
-    many: int
-    started: int
-    ended: int
-    rows: int
-    unit_of_work: bool
-    failed: bool
-
-
-@dataclass(slots=True)
-class Flushed:
-    """Rows that a unit of work wrote."""
-
-    transaction: int
-    images: Sequence[RowImage]
-
-
-@dataclass(slots=True)
-class Routed:
-    """Routes of the application."""
-
-    routes: Sequence[Route]
-
-
-Event = Asked | Ran | Flushed | TransactionSeen | Routed
+    claims: Mapping[str, Value]
+    expires: float | None
+    carrier: str | None
 
 
 class Anonymiser:
-    """Gives numbers to routes, texts and statements, and hashes to values.
+    """Gives numbers to routes, texts and statements, and hashes to values; leaves out what `sample` does.
 
     `wall_at_zero` is the wall time, in seconds, at which the trace's clock stood at zero. `declared` are the
     headers and cookies that carry an identity, by the names of key patterns; their values are kept though
-    nobody reads them.
+    nobody reads them. `volatile` are the members of JSON answers that say nothing.
     """
 
-    def __init__(self, hasher: Hasher, *, wall_at_zero: float, declared: frozenset[str], worker: int) -> None:
+    def __init__(
+        self,
+        hasher: Hasher,
+        *,
+        wall_at_zero: float,
+        declared: frozenset[str],
+        worker: int,
+        volatile: frozenset[str] = frozenset(),
+        sample: Sample | None = None,
+    ) -> None:
         self._hasher = hasher
         self._wall_at_zero = wall_at_zero
         self._declared = declared
         self._worker = worker
+        self._volatile = volatile
+        self._volatility = Volatility()
+        self._sample = sample
+        self._left_out = 0
+        self._written = 0  # when anything was written last
+        self._writing: set[int] = set()  # transactions that have written and are not over
+        self._quiet: dict[int, bool] = {}
         self._showing = Showing(declared)
         self._routes: dict[tuple[Route, str], int] = {}
         self._raw_texts: dict[tuple[str, str, str], int] = {}
         self._texts: dict[tuple[str, str, str], int] = {}
-        self._tokens: dict[Hash, tuple[dict[str, Value], float | None]] = {}
+        self._tokens: dict[Hash, _Token] = {}
+        self._last_route = 0
         self._last_text = 0
         self._last_statement = 0
 
@@ -127,33 +110,107 @@ class Anonymiser:
             case Ran():
                 yield from self._ran(event)
             case TransactionSeen():
+                if event.id in self._writing:
+                    self._writing.discard(event.id)
+                    self._written = max(self._written, event.ended)
                 yield event
             case Asked():
-                yield from self._asked(event)
+                yield from self._asked(event, self._sender(event))
+            case Whole():
+                yield from self._whole(event)
             case Flushed():
+                self._writing.add(event.transaction)
                 yield from (self._image(image, event.transaction) for image in event.images)
             case Routed():
                 for route in event.routes:
                     for method in sorted(route.methods):
                         yield from self._route(route, method)
 
+    def news(self) -> Iterator[Record]:
+        """What has been learned of all requests so far, for the file that is being written."""
+        for member in self._volatile:
+            yield VolatileSeen(None, member, 0, 0)
+        for place, members in self._volatility.routes.items():
+            number = self._routes.get(place)
+            if number is not None:
+                for member, pairs, differed in members.news():
+                    yield VolatileSeen(number, member, pairs, differed)
+        yield Counted("left_out", self._left_out)
+
+    def begin_again(self) -> None:
+        """Another file begins: what rows refer to is to be written again."""
+        for members in self._volatility.routes.values():
+            members.forget()
+        for known in (self._routes, self._raw_texts, self._texts, self._quiet):
+            known.clear()
+        self._left_out = 0
+
+    def wants_body(self, route: Route, method: str) -> bool:
+        """Whether the body of an answer may have volatile members."""
+        return method == "GET" and (bool(self._volatile) or self._volatility.wants((route, method)))
+
     # requests
 
-    def _asked(self, asked: Asked) -> Iterator[Record]:
-        method = asked.scope["method"] if asked.scope["method"] in _METHODS else "OTHER"
-        if asked.route is not None:
-            yield from self._route(asked.route, method)
-        declared = asked.route.credentials if asked.route else ()
-        material = credential_of(asked.scope, declared)
+    def _whole(self, whole: Whole) -> Iterator[Record]:
+        asked = whole.asked
+        sender = self._sender(asked)
+        if (
+            whole.kept
+            or asked.escaped
+            or any(map(self._may_write, whole.ran))
+            or self._is_sampled(asked, sender)
+        ):
+            for event in whole.ran:
+                yield from self.records(event)
+            yield from self._asked(asked, sender)
+            return
+        self._left_out += 1
+        for event in whole.ran:
+            if isinstance(event, TransactionSeen) and event.id in self._writing:
+                yield from self.records(event)
+
+    def _is_sampled(self, asked: Asked, sender: _Sender) -> bool:
+        route = asked.route
+        place = f"{asked.scope['method']} {asked.scope['path'] if route is None else route.template}"
+        return self._sample is None or self._sample.keeps(
+            place,
+            sender.values,
+            sender.credential,
+            asked.reads | asked.outer_reads,
+            () if route is None else route.credentials,
+        )
+
+    def _may_write(self, event: Ran | Flushed | TransactionSeen) -> bool:
+        match event:
+            case Ran():
+                known = self._raw_texts.get((event.sql, event.dialect, event.paramstyle))
+                return not (_is_quiet(event) if known is None else self._quiet.get(known, False))
+            case Flushed():
+                return True
+        return False
+
+    def _sender(self, asked: Asked) -> _Sender:
+        material = credential_of(asked.scope, asked.route.credentials if asked.route else ())
         credential = None if material is None else self._hasher.secret(material)
-        claims, expires = ({}, None) if credential is None else self._token(credential, asked.scope)
+        token = _NO_TOKEN if credential is None else self._token(credential, asked.scope)
         raw = self._raw_values(asked)
         params = {f"{param.where}.{param.name}": param for param in asked.route.params} if asked.route else {}
         values = {name: self._hasher.value(value, _kind(params.get(name))) for name, value in raw.items()}
-        values.update(claims)
+        values.update(token.claims)
+        return _Sender(raw, values, params, credential, token.expires, token.carrier)
+
+    def _asked(self, asked: Asked, sender: _Sender) -> Iterator[Record]:
+        method = asked.scope["method"] if asked.scope["method"] in _METHODS else "OTHER"
+        if asked.route is not None:
+            yield from self._route(asked.route, method)
+        values, credential = sender.values, sender.credential
         if asked.status < 400:
             subject = values.get("claim.sub")
-            yield from self._shown(raw, values, params, credential if subject is None else subject.exact)
+            person = credential if subject is None else subject.exact
+            yield from self._shown(sender.raw, values, sender.params, person)
+        if asked.escaped:
+            self._written = max(self._written, asked.returned)
+        digest, ignored = self._digest(asked, sender, method)
         yield RequestSeen(
             id=asked.id,
             route=None if asked.route is None else self._routes[asked.route, method],
@@ -163,9 +220,9 @@ class Anonymiser:
             returned=asked.returned,
             status=asked.status,
             size=asked.size,
-            digest=asked.digest,
+            digest=digest,
             credential=credential,
-            credential_expires=expires,
+            credential_expires=sender.expires,
             values=values,
             reads=asked.reads,
             outer_reads=asked.outer_reads,
@@ -176,7 +233,26 @@ class Anonymiser:
             background=asked.background,
             escaped=asked.escaped,
             worker=self._worker,
+            carrier=_carrier(asked, sender),
+            ignored=ignored,
         )
+
+    def _digest(self, asked: Asked, sender: _Sender, method: str) -> tuple[Hash, frozenset[str]]:
+        """The digest of an answer without its volatile members, and which these are."""
+        if asked.body is None or asked.route is None:
+            return asked.digest, frozenset()
+        place = asked.route, method
+        members = self._volatile | self._volatility.members(place)
+        if asked.status == 200:
+            who = sender.credential, *sorted((name, value.exact) for name, value in sender.values.items())
+            answer = Answer(asked.started, asked.returned, asked.body)
+            self._volatility.saw(place, (place, who), answer, written=self._written)
+        rest = without(asked.body, members) if members else None
+        if rest is None:
+            return asked.digest, frozenset()
+        stream = self._hasher.stream()
+        stream.update(asked.head + rest)
+        return self._hasher.finish(stream), members
 
     def _raw_values(self, asked: Asked) -> dict[str, Any]:
         """Values of the request by the names of key patterns; never to be written as they are."""
@@ -196,15 +272,19 @@ class Anonymiser:
             values[name] = defaults[name].canonical(()) if value is None and name in defaults else value
         return values
 
-    def _token(self, credential: Hash, scope: Mapping[str, Any]) -> tuple[dict[str, Value], float | None]:
-        """The claims of a credential, and when it expires by the trace's clock."""
+    def _token(self, credential: Hash, scope: Mapping[str, Any]) -> _Token:
+        """What the token among a credential says."""
         known = self._tokens.get(credential)
         if known is None:
-            claims = claims_of(scope)
+            carrier, claims = token_of(scope)
             names = [name for name in claims if name not in _TIMES_OF_TOKEN and _CLAIM.match(name)]
             values = {f"claim.{name}": self._hasher.value(claims[name]) for name in names[:_MOST_CLAIMS]}
             expires = _expiry(claims)
-            known = values, None if expires is None else (expires - self._wall_at_zero) * 1e9
+            known = _Token(
+                claims=values,
+                expires=None if expires is None else (expires - self._wall_at_zero) * 1e9,
+                carrier=carrier,
+            )
             _bound(self._tokens)
             self._tokens[credential] = known
         return known
@@ -225,7 +305,8 @@ class Anonymiser:
     def _route(self, route: Route, method: str) -> Iterator[Record]:
         if (route, method) in self._routes:
             return
-        number = self._routes[route, method] = len(self._routes) + 1
+        self._last_route += 1
+        number = self._routes[route, method] = self._last_route
         params = tuple(
             ParamSeen(param.name, param.where, param.type, param.required) for param in route.params
         )
@@ -243,10 +324,16 @@ class Anonymiser:
                 _bound(self._texts)
                 self._last_text += 1
                 text = self._texts[key] = self._last_text
+                _bound(self._quiet)
+                self._quiet[text] = _is_quiet(ran)
                 yield StatementText(text, *key)
             if len(ran.sql) <= _LONGEST_REMEMBERED:
                 _bound(self._raw_texts)
                 self._raw_texts[raw] = text
+        if not self._quiet.setdefault(text, False):
+            self._written = max(self._written, ran.ended)
+            if ran.transaction:
+                self._writing.add(ran.transaction)
         self._last_statement += 1
         yield StatementSeen(
             id=self._last_statement,
@@ -260,9 +347,10 @@ class Anonymiser:
             unit_of_work=ran.unit_of_work,
             failed=ran.failed,
             binds=self._binds(ran.parameters),
+            more=tuple(map(self._binds, ran.more)),
         )
 
-    def _binds(self, parameters: Mapping[str, Any] | Sequence[Any]) -> dict[str, Value]:
+    def _binds(self, parameters: Parameters) -> dict[str, Value]:
         value = self._hasher.value
         if isinstance(parameters, Mapping):
             return {str(name): value(bind) for name, bind in parameters.items()}
@@ -294,6 +382,22 @@ class Anonymiser:
             if hashed.loose is not None:
                 kept[column] = hashed
         return kept
+
+
+_NO_TOKEN = _Token({}, None, None)
+
+
+def _carrier(asked: Asked, sender: _Sender) -> str | None:
+    """Where the token stood, if the application looks there: other names of cookies are their sender's to choose."""
+    carrier = sender.carrier
+    named = asked.reads | asked.outer_reads | set(asked.route.credentials if asked.route else ())
+    if carrier is None or carrier == "header:authorization" or carrier in named:
+        return carrier
+    return carrier if carrier.replace(":", ".", 1) in sender.params else None
+
+
+def _is_quiet(ran: Ran) -> bool:
+    return writes_nothing(ran.sql, dialect=ran.dialect, paramstyle=ran.paramstyle)
 
 
 def _kind(param: Param | None) -> str | None:

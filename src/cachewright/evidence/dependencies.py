@@ -10,7 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from cachewright.evidence.trace import ImageSeen, StatementSeen, Trace, Value
 from cachewright.spec.tags import NAMESPACE_TAG, NULL, ColumnSets, canonical, write_tags
@@ -153,11 +153,11 @@ def _read_value(operand: Operand, statement: StatementSeen) -> str | None:
             return canonical(constant)
 
 
-def _written_value(operand: Operand | None, statement: StatementSeen) -> str | None:
+def _written_value(operand: Operand | None, binds: Mapping[str, Value]) -> str | None:
     """The value a write pins or assigns; None where it cannot be compared with hashed values of reads."""
     match operand:
         case Bind(key):
-            value = statement.binds.get(str(key))
+            value = binds.get(str(key))
             return None if value is None else _known(value)
         case Literal(None):
             return NULL
@@ -272,7 +272,11 @@ def _image_rows(image: ImageSeen) -> Iterator[Row]:
 
 
 def _statement_rows(write: Write, statement: StatementSeen) -> tuple[Row, ...] | None:
-    """Old and new rows as far as the statement pins them; of many sets of binds only one is recorded."""
-    if statement.many > 1:
-        return None
-    return changed_rows(write, lambda operand: _written_value(operand, statement))
+    """Old and new rows as far as the statement pins them, for each set of its binds; None for too many sets."""
+    found: list[Row] = []
+    for binds in statement.sets or ():
+        rows = changed_rows(write, partial(_written_value, binds=binds))
+        if rows is None:
+            return None
+        found += rows
+    return tuple(found) if statement.sets is not None else None

@@ -7,36 +7,49 @@ thread.
 from __future__ import annotations
 
 import itertools
-import os
+import sqlite3
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from cachewright.capture.context import Clock, RequestContext
 from cachewright.capture.events import RowImage, Statement, Transaction
 from cachewright.capture.routes import Route
-from cachewright.evidence.anonymise import Anonymiser, Asked, Flushed, Ran, Routed
+from cachewright.evidence.anonymise import Anonymiser
+from cachewright.evidence.answered import Answered
+from cachewright.evidence.events import Asked, Flushed, Ran, Routed, Whole
 from cachewright.evidence.hashing import Hasher
+from cachewright.evidence.outputs import Files, facts_of
+from cachewright.evidence.recording import Recording
+from cachewright.evidence.sampling import Sample
 from cachewright.evidence.trace import ForeignKey, SchemaSeen, TransactionSeen
-from cachewright.evidence.tracewriter import Record, TraceWriter, meta_of
+from cachewright.evidence.tracefile import create_trace
+from cachewright.evidence.tracerows import Record
+from cachewright.evidence.tracewriter import Rotation, TraceWriter
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-_KEY_BYTES = 32
 _LONGEST_WAITING = 2_000
-_MOST_DIRECTIVES = 16
+#: Sets of parameters of one statement that are kept; a cache looks no further either.
+_MOST_SETS = 64
+#: Events of one request that wait for its end where a sample is taken.
+_MOST_HELD = 1_000
+#: Bodies wait in memory only as long as fewer events than this do.
+_FEW_WAITING = 256
 
 
 class Recorder:
     """Watches requests and SQL for one trace: observer of `capture.asgi`, sink of `capture.database`.
 
     `declared_identity` is what the operator says of users and tenants (`{"user": "claim:sub"}`). `clock`
-    gives monotonic nanoseconds, `wall` seconds since the epoch, `key` random bytes. `limit` bounds the events
-    that wait to be written. Raises `EvidenceError` where the trace cannot be written.
+    gives monotonic nanoseconds, `wall` seconds since the epoch. Several processes of one `recording` write beside
+    each other, each as a `worker` of its own (from 1; 0 where there is one). `volatile` are members of JSON
+    answers that say nothing, `sample` is the share of the keys to keep, `rotate` the bytes after which another
+    file is begun. `limit` bounds the events that wait to be written. Raises `EvidenceError` where the trace
+    cannot be written.
     """
 
     def __init__(
@@ -45,29 +58,40 @@ class Recorder:
         application: str,
         declared_identity: Mapping[str, str],
         clock: Clock,
-        key: Callable[[int], bytes] = os.urandom,
+        recording: Recording | None = None,
         *,
         wall: Callable[[], float] = time.time,
         worker: int = 0,
+        volatile: Iterable[str] = (),
+        sample: float = 1.0,
+        rotate: int | None = None,
         overwrite: bool = False,
         limit: int = 20_000,
     ) -> None:
+        recording = recording or Recording.begin()
         now = wall()
-        self._hasher = Hasher(key(_KEY_BYTES))
+        zero = now - clock() / 1e9
+        self._hasher = Hasher(recording.key)
+        self._sampling = sample < 1
+        self._files = Files(Path(path), worker, recording.id)
         self._numbers = itertools.count(1)
         self._open: dict[RequestContext, _Open] = {}
         self._schema = SchemaSeen()
         self._anonymiser = Anonymiser(
             self._hasher,
-            wall_at_zero=now - clock() / 1e9,
+            wall_at_zero=zero,
             declared=frozenset(_identity_names(declared_identity.values())),
             worker=worker,
+            volatile=frozenset(volatile),
+            sample=Sample(sample, self._hasher, _principals(declared_identity)) if self._sampling else None,
         )
+        self._meta = facts_of(application, declared_identity, recording, now=now, zero=zero, sample=sample)
         self._writer = TraceWriter(
-            path,
-            meta_of(application, datetime.fromtimestamp(now, UTC).isoformat(), declared_identity),
+            self._files.path,
+            self._meta | self._files.meta,
             self._anonymiser.records,
-            periodic=self._tables,
+            periodic=self._news,
+            rotation=None if rotate is None else Rotation(rotate, self._next_file),
             overwrite=overwrite,
             limit=limit,
         )
@@ -97,7 +121,9 @@ class Recorder:
     ) -> None:
         """Run the route and take the digest of what it answers."""
         opened = self._opened(context)
-        answer = opened.answer = _Answer(self._hasher)
+        route = context.route
+        wanted = route is not None and self._anonymiser.wants_body(route, scope["method"])
+        answer = opened.answer = Answered(self._hasher, keeps_body=wanted)
         opened.scope = dict(scope)
 
         async def watched(message: Message) -> None:
@@ -115,31 +141,42 @@ class Recorder:
         del self._open[context]
         answer = opened.answer
         if answer is None or not answer.status:
-            answer = _Answer(self._hasher)
+            answer = Answered(self._hasher)
             answer.started(context.status, context.response_headers)
             answer.stream.update(str(context.size).encode())
-        self._writer.put(
-            Asked(
-                id=opened.number,
-                route=context.route,
-                path_params=context.path_params,
-                scope=context.scope if opened.scope is None else opened.scope,
-                started=context.started,
-                entered=context.entered,
-                answered=context.answered or context.returned,
-                returned=context.returned,
-                status=context.status or answer.status,
-                size=context.size,
-                digest=self._hasher.finish(answer.stream),
-                reads=frozenset(context.reads),
-                outer_reads=frozenset(context.outer_reads),
-                set_cookie=answer.set_cookie,
-                cache_control=answer.cache_control,
-                streamed=answer.bodies > 1,
-                background=context.background,
-                escaped=context.escaped,
-            )
+        asked = Asked(
+            id=opened.number,
+            route=context.route,
+            path_params=context.path_params,
+            scope=context.scope if opened.scope is None else opened.scope,
+            started=context.started,
+            entered=context.entered,
+            answered=context.answered or context.returned,
+            returned=context.returned,
+            status=context.status or answer.status,
+            size=context.size,
+            digest=self._hasher.finish(answer.stream),
+            reads=frozenset(context.reads),
+            outer_reads=frozenset(context.outer_reads),
+            set_cookie=answer.set_cookie,
+            cache_control=answer.cache_control,
+            streamed=answer.bodies > 1,
+            background=context.background,
+            escaped=context.escaped,
+            head=answer.head,
+            body=answer.body if self._writer.waiting < _FEW_WAITING else None,
         )
+        self._writer.put(Whole(asked, opened.held, opened.kept) if self._sampling else asked)
+
+    def _hand_over(self, event: Ran | Flushed | TransactionSeen, context: RequestContext | None) -> None:
+        """What belongs to a request waits for its end where a sample is taken."""
+        if self._sampling and context is not None and not context.returned:
+            opened = self._opened(context)
+            if len(opened.held) < _MOST_HELD:
+                opened.held.append(event)
+                return
+            opened.kept = True
+        self._writer.put(event)
 
     def _opened(self, context: RequestContext) -> _Open:
         opened = self._open.get(context)
@@ -155,33 +192,34 @@ class Recorder:
         self, statement: Statement, transaction: Transaction, context: RequestContext | None
     ) -> None:
         """A statement ran (or failed)."""
-        parameters, many = _first(statement.parameters, many=statement.many)
-        self._writer.put(
+        first, more, many = _sets(statement.parameters, many=statement.many)
+        if statement.unit_of_work:  # its rows come as images
+            more = ()
+        self._hand_over(
             Ran(
                 request=self._number(context),
                 transaction=transaction.id,
                 sql=statement.sql,
                 dialect=statement.dialect,
                 paramstyle=statement.paramstyle,
-                parameters=self._shortened(parameters),
+                parameters=self._shortened(first),
+                more=[self._shortened(parameters) for parameters in more],
                 many=many,
                 started=statement.started,
                 ended=statement.ended,
                 rows=statement.rows,
                 unit_of_work=statement.unit_of_work,
                 failed=statement.failed,
-            )
+            ),
+            context,
         )
 
     def flushed(
-        self,
-        images: Sequence[RowImage],
-        transaction: Transaction,
-        context: RequestContext | None,  # noqa: ARG002 - the transaction knows its request
+        self, images: Sequence[RowImage], transaction: Transaction, context: RequestContext | None
     ) -> None:
         """A unit of work was written, not yet committed."""
         if images and transaction.id:
-            self._writer.put(Flushed(transaction.id, images))
+            self._hand_over(Flushed(transaction.id, images), context)
 
     def ended(
         self,
@@ -195,9 +233,10 @@ class Recorder:
         """A commit or a rollback returned; an autocommitted statement speaks for itself."""
         if transaction.id:
             owner = self._number(context)
-            self._writer.put(
-                TransactionSeen(transaction.id, owner, transaction.began, started, ended, committed=committed)
+            seen = TransactionSeen(
+                transaction.id, owner, transaction.began, started, ended, committed=committed
             )
+            self._hand_over(seen, context)
 
     def escaped(self, context: RequestContext | None) -> None:
         """A raw driver connection was handed out."""
@@ -214,6 +253,18 @@ class Recorder:
         if isinstance(value, str | bytes) and len(value) > _LONGEST_WAITING:
             return self._hasher.long(value)
         return value
+
+    def _next_file(self) -> sqlite3.Connection:
+        """The file after one that is full; what rows refer to is written into it anew."""
+        following = self._files.following()
+        connection = create_trace(following.path, self._meta | following.meta)
+        self._files = following
+        self._anonymiser.begin_again()
+        self._schema = SchemaSeen()
+        return connection
+
+    def _news(self) -> Iterable[Record]:
+        return (*self._tables(), *self._anonymiser.news())
 
     def _tables(self) -> Iterable[Record]:
         """The tables the application declares, when they are others than the last time."""
@@ -243,62 +294,37 @@ class Recorder:
 class _Open:
     """A request on its way."""
 
-    __slots__ = ("answer", "number", "scope")
+    __slots__ = ("answer", "held", "kept", "number", "scope")
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.answer: _Answer | None = None
+        self.held: list[Ran | Flushed | TransactionSeen] = []
+        self.kept = False
+        self.answer: Answered | None = None
         self.scope: dict[str, Any] | None = None
 
 
-class _Answer:
-    """What a route answers, as its messages pass by."""
-
-    __slots__ = ("bodies", "cache_control", "set_cookie", "status", "stream")
-
-    def __init__(self, hasher: Hasher) -> None:
-        self.stream = hasher.stream()
-        self.status = 0
-        self.bodies = 0
-        self.set_cookie = False
-        self.cache_control: frozenset[str] = frozenset()
-
-    def saw(self, message: Message) -> None:
-        match message["type"]:
-            case "http.response.start":
-                self.started(message["status"], message.get("headers", ()))
-            case "http.response.body":
-                self.bodies += 1
-                self.stream.update(message.get("body", b""))
-            case "http.response.pathsend" | "http.response.zerocopysend":  # a file that the server will send
-                self.bodies += 2
-
-    def started(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        self.status = status
-        content_type = b""
-        directives: set[str] = set()
-        for name, value in headers:
-            match name.lower():
-                case b"content-type":
-                    content_type = value
-                case b"set-cookie":
-                    self.set_cookie = True
-                case b"cache-control":
-                    directives.update(part.strip().lower() for part in value.decode("latin-1").split(","))
-        self.cache_control = frozenset(sorted(directives - {""})[:_MOST_DIRECTIVES])
-        self.stream.update(b"%d\n%s\n" % (status, content_type))
-
-
-def _first(parameters: Any, *, many: bool) -> tuple[Any, int]:
-    """The first set of parameters, and how many sets there are.
+def _sets(parameters: Any, *, many: bool) -> tuple[Any, Sequence[Any], int]:
+    """The first set of parameters, the others unless there are too many, and how many sets there are.
 
     A batch of `insertmanyvalues` is said to be many too, but is one statement with one set of parameters.
     """
     if not parameters:
-        return (), 1
+        return (), (), 1
     if many and isinstance(parameters, list):
-        return parameters[0], len(parameters)
-    return parameters, 1
+        count = len(parameters)
+        return parameters[0], parameters[1:] if count <= _MOST_SETS else (), count
+    return parameters, (), 1
+
+
+def _principals(declared_identity: Mapping[str, str]) -> Iterable[str]:
+    """Names of the values that say whose entries an entry is: the tenant's, else the user's."""
+    for who in ("tenant", "user"):
+        source = declared_identity.get(who, "")
+        if source:
+            where, _, name = source.partition(":")
+            yield f"{where}.{name.lower() if where == 'header' else name}" if name else where
+    yield "claim.sub"
 
 
 def _identity_names(sources: Iterable[str]) -> Iterable[str]:

@@ -8,11 +8,11 @@ credentials used it. Times are nanoseconds of one monotonic clock.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-TRACE_VERSION = 1
+TRACE_VERSION = 2
 
 Hash = str
 
@@ -65,7 +65,9 @@ class RequestSeen:
     `credential_expires` is the end its token names, in nanoseconds of the trace's clock.
     `digest`, `set_cookie`, `cache_control` and `streamed` are of what the route answered; where none was
     reached, of the response as it left. `answered` is when the last byte of the body was handed over,
-    `returned` when the application was done.
+    `returned` when the application was done. `carrier` is where the token stood whose claims are among the
+    values (`header:authorization`, `cookie:NAME`), None where there was none. `ignored` are the members of a
+    JSON body that its digest leaves out: digests that left out others cannot be compared.
     """
 
     id: int
@@ -89,6 +91,8 @@ class RequestSeen:
     background: bool
     escaped: bool
     worker: int
+    carrier: str | None = None
+    ignored: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,7 @@ class StatementText:
 class StatementSeen:
     """One execution: binds by position (or name), the first set of parameters where there were `many`.
 
+    `more` are the other sets, in their order; there are none where they were too many to keep.
     `request` is None where no recorded request ran it. `transaction` is 0 under autocommit; such a statement
     is committed when it ended, and has no `TransactionSeen`.
     """
@@ -123,6 +128,12 @@ class StatementSeen:
     unit_of_work: bool
     failed: bool
     binds: Mapping[str, Value]
+    more: tuple[Mapping[str, Value], ...] = ()
+
+    @property
+    def sets(self) -> tuple[Mapping[str, Value], ...] | None:
+        """All sets of parameters, None where some were not kept."""
+        return (self.binds, *self.more) if len(self.more) >= self.many - 1 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +182,31 @@ class SchemaSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class VolatileSeen:
+    """A member of JSON answers that digests leave out.
+
+    Declared by the operator (`route` None, no pairs), or found: of `pairs` of identical requests a moment apart
+    with no write between, `differed` had different values there. It may be ignored only while that is all of them.
+    """
+
+    route: int | None
+    member: str
+    pairs: int
+    differed: int
+
+    @property
+    def trusted(self) -> bool:
+        """Whether nothing speaks against leaving it out."""
+        return self.route is None or 0 < self.pairs == self.differed
+
+
+@dataclass(frozen=True, slots=True)
 class Trace:
-    """One recording. `clear` holds values that may be shown: `clear["query.due"][exact] = "overdue"`."""
+    """One recording. `clear` holds values that may be shown: `clear["query.due"][exact] = "overdue"`.
+
+    `sampled` is the share of the keys whose histories were kept, `left_out` the number of requests that were
+    not; requests that wrote were always kept.
+    """
 
     application: str
     recorded_at: str
@@ -186,3 +220,17 @@ class Trace:
     schema: SchemaSeen
     clear: Mapping[str, Mapping[Hash, str]]
     dropped: int
+    volatile: tuple[VolatileSeen, ...] = ()
+    sampled: float = 1.0
+    left_out: int = 0
+
+    def comparable(self) -> Callable[[RequestSeen], bool]:
+        """What tells whether the digest of a request leaves out only what may be left out."""
+        trusted = {(seen.route, seen.member) for seen in self.volatile if seen.trusted}
+
+        def is_comparable(request: RequestSeen) -> bool:
+            return all(
+                (None, member) in trusted or (request.route, member) in trusted for member in request.ignored
+            )
+
+        return is_comparable

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cachewright.evidence.trace import ForeignKey, SchemaSeen
@@ -13,8 +13,11 @@ APPLICATION_ID = 0x63777472
 
 SCHEMA = """
 CREATE TABLE meta (
-    -- What is said once about the recording.
-    name text PRIMARY KEY,      -- application, recorded_at (UTC), declared_identity, schema (JSON), dropped
+    -- What is said once: application, recorded_at (UTC), declared_identity and schema (JSON), dropped (events),
+    -- sampled (share of the keys), left_out (requests that sampling left out), clock (of the host, since it
+    -- booted), wall_at_zero (wall time in seconds when that clock stood at zero), key_check (equal where hashes
+    -- were made with one key), parts (JSON list of [recording, worker, part] that this file holds).
+    name text PRIMARY KEY,
     value text NOT NULL
 ) WITHOUT ROWID;
 
@@ -69,7 +72,9 @@ CREATE TABLE request (
     outer_reads integer NOT NULL,   -- `names.id`: what was read before
     cache_control integer NOT NULL, -- `names.id`: directives of the response
     flags integer NOT NULL,     -- 1 Set-Cookie, 2 streamed, 4 background task, 8 raw connection
-    worker integer NOT NULL
+    worker integer NOT NULL,
+    carrier text,               -- where the token stood whose claims are among the values: cookie:session
+    ignored integer NOT NULL    -- `names.id`: members of a JSON body that the digest leaves out
 );
 
 CREATE TABLE sql_text (
@@ -92,7 +97,8 @@ CREATE TABLE statement (
     many integer NOT NULL,      -- sets of parameters
     flags integer NOT NULL,     -- 1 emitted by a unit of work, 2 failed
     bind_names integer,         -- `names.id`; null where binds go by position
-    bind_ids text NOT NULL      -- JSON list of `value.id`, of the first set
+    bind_ids text NOT NULL,     -- JSON list of `value.id`, of the first set
+    more_ids text               -- JSON list of such lists, of the other sets; null where none were kept
 );
 
 CREATE TABLE image (
@@ -116,6 +122,15 @@ CREATE TABLE txn (
     ended integer NOT NULL,     -- and had returned: ns after `began`
     committed integer NOT NULL
 );
+
+CREATE TABLE volatile (
+    -- A member of JSON answers that digests leave out.
+    route integer NOT NULL,     -- `route.id`; 0 where the operator declared it
+    member text NOT NULL,       -- its name
+    pairs integer NOT NULL,     -- identical requests a moment apart with no write between
+    differed integer NOT NULL,  -- of these, how often it had another value
+    PRIMARY KEY (route, member)
+) WITHOUT ROWID;
 """
 
 SET_COOKIE, STREAMED, BACKGROUND, ESCAPED = 1, 2, 4, 8
@@ -135,6 +150,20 @@ def schema_to_json(schema: SchemaSeen) -> str:
             "inexact_columns": sorted(schema.inexact_columns),
         }
     )
+
+
+def union_of(schemas: Iterable[SchemaSeen]) -> SchemaSeen:
+    """All tables of all; processes of one application may have declared some of them later than others."""
+    tables: dict[str, tuple[str, ...]] = {}
+    primary_keys: dict[str, tuple[str, ...]] = {}
+    foreign_keys: dict[ForeignKey, None] = {}
+    inexact: set[tuple[str, str]] = set()
+    for schema in schemas:
+        tables.update(schema.tables)
+        primary_keys.update(schema.primary_keys)
+        foreign_keys.update(dict.fromkeys(schema.foreign_keys))
+        inexact |= schema.inexact_columns
+    return SchemaSeen(tables, primary_keys, tuple(foreign_keys), frozenset(inexact))
 
 
 def schema_from_json(text: str) -> SchemaSeen:

@@ -52,13 +52,15 @@ _decoder = msgspec.msgpack.Decoder(Answer)
 class HeldBack:
     """A `send` that calls `whole` with the response before passing on its last message.
 
-    A response in several messages, or one that does not say how long it is, is a stream: it is passed on as it
-    comes, and `whole` is never called.
+    What `whole` returns is sent instead, if it is anything. A response in several messages, or one that does
+    not say how long it is, is a stream: it is passed on as it comes, and `whole` is never called. `begun` says
+    whether anything was passed on.
     """
 
     _send: Send
-    _whole: Callable[[Answer], Awaitable[None]]
+    _whole: Callable[[Answer], Awaitable[Answer | None]]
     streamed: bool = False
+    begun: bool = False
     _start: Message | None = None
 
     async def __call__(self, message: Message) -> None:
@@ -73,8 +75,14 @@ class HeldBack:
         if start is not None:
             if kind == "http.response.body" and not message.get("more_body", False):
                 headers = tuple((bytes(key), bytes(value)) for key, value in start.get("headers", ()))
-                await self._whole(Answer(start["status"], headers, bytes(message.get("body", b""))))
+                instead = await self._whole(Answer(start["status"], headers, bytes(message.get("body", b""))))
+                if instead is not None:
+                    self.begun = True
+                    await instead.send(self._send)
+                    return
             else:
                 self.streamed = True
+            self.begun = True
             await self._send(start)
+        self.begun = True
         await self._send(message)

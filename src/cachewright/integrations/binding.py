@@ -22,6 +22,9 @@ from cachewright.spec.keys import ANONYMOUS, UnboundFieldError, escape
 from cachewright.spec.semantics import Bypass, Reason, Scope
 from cachewright.spec.target import Plan, Target
 
+#: RFC 9110 §13.1
+CONDITIONS = ("if-none-match", "if-modified-since", "if-match", "if-unmodified-since")
+_CONDITIONS = frozenset(name.encode() for name in CONDITIONS)
 _PRIVATE = (Scope.USER, Scope.TENANT)
 
 
@@ -83,13 +86,19 @@ class Binder:
             return Bypass(Reason.UNBOUND_KEY)
         return Lookup(
             target=target,
-            key=bound.key if self._plan.single_host else f"@{escape(_origin(scope))}:{bound.key}",
+            key=bound.key if self._plan.single_host else f"@{escape(origin_of(scope))}:{bound.key}",
             tags=bound.tags,
             credential=credential,
             variant=self._variant(claims, target.scope),
             expires_at=claims_expire(claims),
             carrier=carrier,
         )
+
+    @property
+    def headers(self) -> frozenset[str]:
+        """The headers that the specification reads, beside those that may say who sent a request."""
+        names = {name for names in self._names.values() for name in names}
+        return frozenset(name.partition(".")[2].lower() for name in names if name.startswith("header."))
 
     def unkeyed(self, lookup: Lookup, context: RequestContext) -> frozenset[str]:
         """What the request's code read that neither key nor scope accounts for."""
@@ -134,6 +143,11 @@ def _extra_names(plan: Plan, target: Target) -> frozenset[str]:
     )
 
 
-def _origin(scope: Mapping[str, Any]) -> str:
+def origin_of(scope: Mapping[str, Any]) -> str:
     """Scheme, host and root path: two of them are two services."""
     return f"{scope.get('scheme', 'http')}://{header_of(scope, 'host') or ''}{scope.get('root_path', '')}"
+
+
+def is_conditional(scope: Mapping[str, Any]) -> bool:
+    """Whether the request has a condition, which an application that gives validators compares itself."""
+    return any(name in _CONDITIONS for name, _ in scope["headers"])

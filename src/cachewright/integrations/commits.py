@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Collection
 
 import greenlet
@@ -16,6 +17,9 @@ from sqlalchemy.util import await_only
 from cachewright.runtime.engine import Engine
 
 _log = logging.getLogger("cachewright")
+
+#: A commit whose answer was lost (cancelled, connection gone) lands within this time (s), or not at all.
+LANDING_SECONDS = 1.0
 
 
 class CommitInvalidator:
@@ -31,6 +35,20 @@ class CommitInvalidator:
     def release(self, tags: Collection[str]) -> None:
         """See `Engine.release`."""
         self._cache.release(tags)
+
+    def invalidate_again(self, tags: frozenset[str]) -> None:
+        """Hold `tags` for `LANDING_SECONDS`, then invalidate them: a lost commit may land in the meantime."""
+        self._cache.hold(tags)
+
+        def landed() -> None:
+            try:
+                self._cache.portal.invalidate(tags)
+            finally:
+                self._cache.release(tags)
+
+        timer = threading.Timer(LANDING_SECONDS, landed)
+        timer.daemon = True
+        timer.start()
 
     def invalidate(self, tags: frozenset[str]) -> None:
         """Invalidate and return when that is done, or journalled. Never raises."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from cachewright.capture.asgi import ASGIApp, Receive, Scope, Send
 from cachewright.capture.context import RequestContext
-from cachewright.capture.credentials import header_of
+from cachewright.integrations.bound import Bindings
 from cachewright.integrations.exchange import Exchange, Parts
 from cachewright.spec.semantics import Bypass
 from cachewright.spec.tags import credential_tag
@@ -23,8 +23,9 @@ UNCACHED = "cachewright.uncached"
 class Edge:
     """Serves, loads and fills; decisions come from `spec.semantics`."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, bindings: Bindings) -> None:
         self._parts = parts
+        self._bindings = bindings
 
     # RequestObserver
 
@@ -36,12 +37,13 @@ class Edge:
         if target is None:
             await app(scope, receive, send)
             return
-        bound = self._parts.binder.bind(target, context, scope)
-        if isinstance(bound, Bypass):
-            self._parts.cache.stats.bypassed(target.name, bound.reason)
+        bound = self._bindings.bind(target, context, scope)
+        if isinstance(bound.lookup, Bypass):
+            self._parts.cache.stats.bypassed(target.name, bound.lookup.reason)
             await app(scope, receive, send)
             return
-        await Exchange(self._parts, context, bound, app, scope, receive, send).run()
+        assert bound.request is not None
+        await Exchange(self._parts, context, bound.lookup, bound.request, app, scope, receive, send).run()
 
     async def answering(self, context: RequestContext) -> None:
         """A response that sets a cookie ends what its credential was accepted for (a logout, most likely)."""
@@ -64,13 +66,14 @@ class Edge:
             return None
         if target.problem is not None and not self._parts.at_its_word:
             return None
-        if header_of(context.scope, "range") is not None or _has_body(context.scope):
-            return None
-        return target
+        return None if _is_special(context.scope) else target
 
 
-def _has_body(scope: Any) -> bool:
-    length = header_of(scope, "content-length")
-    return (length is not None and length.strip() not in ("", "0")) or header_of(
-        scope, "transfer-encoding"
-    ) is not None
+def _is_special(scope: Any) -> bool:
+    """Whether a request asks for a range, or has a body."""
+    for name, value in scope["headers"]:
+        if name in (b"range", b"transfer-encoding"):
+            return True
+        if name == b"content-length" and value.strip() not in (b"", b"0"):
+            return True
+    return False

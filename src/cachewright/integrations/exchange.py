@@ -4,30 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, assert_never
+from typing import assert_never
 
 import msgspec
 
 from cachewright.capture.asgi import ASGIApp, Receive, Scope, Send
 from cachewright.capture.context import RequestContext
-from cachewright.capture.credentials import header_of
 from cachewright.integrations.answers import Answer, HeldBack
-from cachewright.integrations.binding import Binder, Lookup
+from cachewright.integrations.binding import CONDITIONS, Binder, Lookup, is_conditional
 from cachewright.integrations.writes import DatabaseEyes
 from cachewright.runtime.engine import Engine
+from cachewright.runtime.fleet import Landed, Lease
 from cachewright.runtime.flight import Alone, Follow, Lead
 from cachewright.runtime.lookup import Lookup as Found
 from cachewright.runtime.lookup import LookupRequest
 from cachewright.spec import semantics
-from cachewright.spec.semantics import GUARDS, Bypass, Load, LoadFacts, Reason, Serve, Token
+from cachewright.spec.semantics import (
+    FAILURES,
+    GUARDS,
+    NOTHING_HERE,
+    Bypass,
+    Decision,
+    Load,
+    LoadFacts,
+    Reason,
+    Serve,
+    Token,
+)
 from cachewright.spec.tags import credential_tag, target_tag
 from cachewright.spec.target import Plan
 
 #: A scope may carry a list under this key; what became of the request is appended to it.
 OUTCOMES = "cachewright.outcomes"
-#: RFC 9110 §13.1
-_CONDITIONS = ("if-none-match", "if-modified-since", "if-match", "if-unmodified-since")
-_CONDITION_READS = frozenset(f"header:{name}" for name in _CONDITIONS)
+_CONDITION_READS = frozenset(f"header:{name}" for name in CONDITIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +87,7 @@ class Exchange:
     parts: Parts
     context: RequestContext
     lookup: Lookup
+    request: LookupRequest
     app: ASGIApp
     scope: Scope
     receive: Receive
@@ -85,24 +95,32 @@ class Exchange:
 
     async def run(self) -> None:
         """Answer the request."""
-        cache, lookup = self.parts.cache, self.lookup
+        cache, lookup, request = self.parts.cache, self.lookup, self.request
         asked = self.parts.wall()
-        request = LookupRequest(
-            target=lookup.target.name,
-            key=lookup.key,
-            tags=lookup.tags,
-            levels=lookup.target.levels,
-            needs_acceptance=lookup.needs_acceptance,
-            credential=lookup.credential,
-            variant=lookup.variant,
-        )
+        policy = lookup.target.policy
+        dice = 1.0 - self.parts.dice() if policy.early > 0 else 1.0
         found = None if self.parts.at_its_word else cache.lookup_local(request)
-        decision = None if found is None else semantics.decide(lookup.target.policy, found.seen, asked)
+        decision = None if found is None else semantics.decide(policy, found.seen, asked, dice)
         if found is None or not isinstance(decision, Serve):
-            found = await cache.lookup(request)
-            if self.parts.at_its_word:
-                found = await self._at_its_word(found)
-            decision = semantics.decide(lookup.target.policy, found.seen, self.parts.wall())
+            found = await self._asked(request)
+            decision = semantics.decide(policy, found.seen, self.parts.wall(), dice)
+        if isinstance(decision, Serve) and decision.refresh:
+            refresher = cache.flights.lead(("refresh", request.key, request.variant))
+            if refresher is not None:
+                with refresher:
+                    if found.ticket is None:
+                        found = await self._asked(request)
+                    decision = semantics.decide(policy, found.seen, self.parts.wall(), dice)
+                    await self._answer(found, semantics.through(decision, refreshing=False), asked)
+                return
+        await self._answer(found, semantics.through(decision, refreshing=True), asked)
+
+    async def _asked(self, request: LookupRequest) -> Found:
+        found = await self.parts.cache.lookup(request)
+        return await self._at_its_word(found) if self.parts.at_its_word else found
+
+    async def _answer(self, found: Found, decision: Decision, asked: float) -> None:
+        cache, lookup = self.parts.cache, self.lookup
         match decision:
             case Serve():
                 await self._serve(found, asked)
@@ -111,8 +129,6 @@ class Exchange:
             case Bypass(reason):
                 cache.stats.bypassed(lookup.target.name, reason)
                 await self.app(self.scope, self.receive, self.send)
-            case None:
-                raise AssertionError
             case other:
                 assert_never(other)
 
@@ -140,11 +156,12 @@ class Exchange:
         except msgspec.DecodeError:
             await self._miss(found, Reason.ABSENT, fill=True)
             return
-        if _conditional(self.context.scope) and _validated(answer):
+        if is_conditional(self.context.scope) and _validated(answer):
             self.parts.cache.stats.bypassed(self.lookup.target.name, Reason.BYPASS_CONDITION)
             await self.app(self.scope, self.receive, self.send)
             return
         self.parts.cache.stats.hit(self.lookup.target.name, found.tier, self.parts.wall() - asked)
+        self.parts.cache.served(found)
         self._report(found, hit=True, reason=None)
         await answer.send(self.send)
 
@@ -162,19 +179,55 @@ class Exchange:
                 await Answer.unpack(payload).send(self.send)
             case Lead():
                 with place:
-                    await self._load(found, reason, place)
+                    await self._lead(found, reason, place)
             case Alone():
                 await self._load(found, reason, None, fill=fill)
             case other:
                 assert_never(other)
 
-    async def _load(self, found: Found, reason: Reason, lead: Lead | None, *, fill: bool = True) -> None:
+    async def _lead(self, found: Found, reason: Reason, lead: Lead) -> None:
+        """Load for this process; for the fleet too, where the target asks for it."""
+        cache, policy = self.parts.cache, self.lookup.target.policy
+        if policy.single_flight == "process" or found.flight is None:
+            await self._load(found, reason, lead)
+            return
+        entry = found.seen.entry
+        refresh = reason is Reason.REFRESH and entry is not None
+        flight = ("refresh", found.flight, entry.loaded_at) if refresh and entry else found.flight
+        place = await cache.fleet.join(flight, wait=not refresh and found.may_follow(self.parts.wall()))
+        if isinstance(place, Lease):
+            try:
+                await self._load(found, reason, lead, place)
+            finally:
+                place.end(filled=None)
+            return
+        if not refresh and isinstance(place, Landed):
+            found = await self._asked(found.request)
+        if found.payload is None or not isinstance(
+            semantics.decide(policy, found.seen, self.parts.wall()), Serve
+        ):
+            await self._load(found, reason, lead)
+            return
+        lead.land(found.payload)
+        cache.stats.shared(self.lookup.target.name)
+        self._report(found, hit=False, reason=reason)
+        await Answer.unpack(found.payload).send(self.send)
+
+    async def _load(
+        self,
+        found: Found,
+        reason: Reason,
+        lead: Lead | None,
+        lease: Lease | None = None,
+        *,
+        fill: bool = True,
+    ) -> None:
         parts = self.parts
         began = parts.wall()
 
         filled = False
 
-        async def whole(answer: Answer) -> None:
+        async def whole(answer: Answer) -> Answer | None:
             nonlocal filled
             payload = await self._fill(found, answer, reason, began, wanted=fill)
             filled = payload is not None
@@ -182,11 +235,20 @@ class Exchange:
                 lead.land(payload)
             elif lead is not None:
                 lead.decline()
+            if lease is not None:
+                lease.end(filled=filled, lifetime=self.lookup.target.policy.ttl)
+            return self._instead(found, str(answer.status)) if answer.status in FAILURES else None
 
         held_back = HeldBack(self.send, whole)
         parts.loading.add(self.context)
         try:
             await self.app(self.scope, self.receive, held_back)
+        except Exception as error:
+            instead = None if held_back.begun else self._instead(found, type(error).__name__)
+            if instead is None:
+                raise
+            self._report(found, hit=False, reason=reason)
+            await instead.send(self.send)
         finally:
             parts.loading.discard(self.context)
             if filled and self.context.wrote:  # after it had answered: its next execution would write again
@@ -198,13 +260,25 @@ class Exchange:
                 lead.decline()
             self._refused(found, (Reason.STREAM,), reason)
 
+    def _instead(self, found: Found, failure: str) -> Answer | None:
+        """The entry that may stand in for a load that failed."""
+        parts, target = self.parts, self.lookup.target
+        if (
+            self.context.wrote
+            or found.payload is None
+            or semantics.fallback(target.policy, found.seen, parts.wall()) is None
+        ):
+            return None
+        parts.cache.stats.stood_in(target.name, failure)
+        return Answer.unpack(found.payload)
+
     async def _fill(
         self, found: Found, answer: Answer, reason: Reason, began: float, *, wanted: bool
     ) -> bytes | None:
         """Store the answer if it may be stored; its payload if it was."""
         parts, lookup = self.parts, self.lookup
         unkeyed = parts.binder.unkeyed(lookup, self.context)
-        if _validated(answer) and not _conditional(self.context.scope):
+        if _validated(answer) and not is_conditional(self.context.scope):
             unkeyed -= _CONDITION_READS  # absent here, and where they are present the entry is not served
         if answer.status in (401, 403) and found.seen.acceptance is not None and lookup.credential:
             await parts.cache.invalidate((credential_tag(lookup.credential),))
@@ -214,22 +288,27 @@ class Exchange:
         binding = set(refused) - GUARDS if parts.at_its_word else set(refused)
         payload = None
         if wanted and not binding:
-            payload = await self._stored(found, answer.pack(), began)
+            payload = await self._stored(found, answer, began)
         self._refused(found, refused, reason, tuple(sorted(unkeyed)))
         return payload
 
-    async def _stored(self, found: Found, payload: bytes, began: float) -> bytes | None:
+    async def _stored(self, found: Found, answer: Answer, began: float) -> bytes | None:
         parts, lookup = self.parts, self.lookup
-        policy = lookup.target.policy
+        policy, payload = lookup.target.policy, answer.pack()
+        negative = answer.status in NOTHING_HERE
+        jitter = parts.dice() * 2 - 1
         left = None if lookup.expires_at is None else max(0.0, lookup.expires_at - began)
         stored = await parts.cache.fill(
             found.ticket,
             payload,
             loaded_at=began,
-            lifetime=semantics.entry_lifetime(policy, lookup.target.scope, parts.dice() * 2 - 1, left),
+            lifetime=semantics.entry_lifetime(policy, lookup.target.scope, jitter, left, negative=negative),
             acceptance_lifetime=(
                 semantics.acceptance_lifetime(policy, left) if lookup.needs_acceptance else None
             ),
+            load_seconds=parts.wall() - began if policy.early > 0 else 0.0,
+            idle=semantics.idle_limit(policy),
+            keep=semantics.kept(policy),
         )
         return payload if stored else None
 
@@ -277,10 +356,6 @@ class Exchange:
                     lookup.target.name, lookup.key, dict(found.seen.tokens), hit, reason, refused, unkeyed
                 )
             )
-
-
-def _conditional(scope: Mapping[str, Any]) -> bool:
-    return any(header_of(scope, name) is not None for name in _CONDITIONS)
 
 
 def _validated(answer: Answer) -> bool:

@@ -19,22 +19,29 @@ from cachewright.capture.appimport import root_of
 from cachewright.capture.asgi import ASGIApp, Receive, Scope, Send, Watched
 from cachewright.capture.context import RequestContext
 from cachewright.capture.database import DatabaseWatch
-from cachewright.capture.metadata import Tables, declared_tables
+from cachewright.capture.metadata import DeclaredTables
+from cachewright.capture.sink import SqlSink
 from cachewright.errors import ApplicationError
 from cachewright.integrations.binding import Binder
+from cachewright.integrations.bound import Bindings
 from cachewright.integrations.commits import CommitInvalidator
 from cachewright.integrations.counting import DatabaseCount
+from cachewright.integrations.early import Early
 from cachewright.integrations.edge import Edge
 from cachewright.integrations.exchange import Parts, taint
+from cachewright.integrations.recall import Likeness
 from cachewright.integrations.sinks import SafeSinks
 from cachewright.integrations.statistics import StatisticsFile
 from cachewright.integrations.writes import DatabaseEyes
 from cachewright.runtime.engine import Engine
-from cachewright.runtime.settings import Settings
+from cachewright.runtime.sealing import sealing_named, sealing_of
+from cachewright.runtime.settings import Sealing, SealingKey, Settings
+from cachewright.runtime.tiers import with_tiers
 from cachewright.spec.document import Document, load_spec
 from cachewright.spec.executed import unexecuted
 from cachewright.spec.model import CachingSpecification
 from cachewright.spec.problems import spelt
+from cachewright.spec.semantics import hard_limit
 from cachewright.spec.target import Plan, compile_plan
 from cachewright.sql.cache import Facts
 
@@ -53,7 +60,8 @@ class Surroundings:
     acceptance. `at_its_word` is for `verify` (see `exchange.Parts`). Each worker writes its figures to
     `stats_dir` every second, and touches a file in `ready_dir` when the application has started. `workers` that
     are not known (None) count as several. In `journal_dir` invalidations that could not be delivered survive the
-    process; by default that is `cachewright` in the user's directory for state.
+    process; by default that is `cachewright` in the user's directory for state. Targets of level l3 have their files
+    in `cache_dir`, by default `cachewright` in the user's directory for caches.
     """
 
     redis_url: str | None = None
@@ -64,6 +72,9 @@ class Surroundings:
     stats_dir: Path | None = None
     ready_dir: Path | None = None
     journal_dir: Path | None = None
+    cache_dir: Path | None = None
+    keys: tuple[SealingKey, ...] = ()
+    sealing: Sealing | None = None
 
 
 def install(app: Any, spec: Document | Path | str, **surroundings: Any) -> Any:
@@ -104,16 +115,19 @@ class Installed:
         self.cache: Engine | None = None
         self._surroundings = surroundings
         self._count = DatabaseCount()
-        self._watch = DatabaseWatch(self._count, time.monotonic_ns)
+        self._tables: DeclaredTables | None = None
         self._app = app
         self._started = False
         root = root if root is not None else root_of(app)
+        self.plan: Plan | None = None
+        sink: SqlSink = self._count
         if document is not None and surroundings.mode == "live":
-            self._app = self._cached(app, root, document)
+            self._app, sink = self._cached(app, root, document)
+        self._watch = DatabaseWatch(sink, time.monotonic_ns)
         self._statistics = StatisticsFile(surroundings.stats_dir, self.figures)
 
-    def _cached(self, app: ASGIApp, root: Any, document: Document) -> Watched:
-        plan = compile_plan(document)
+    def _cached(self, app: ASGIApp, root: Any, document: Document) -> tuple[Watched, SqlSink]:
+        plan = self.plan = compile_plan(document)
         _say_unexecuted(document.spec)
         for target in plan.targets.values():
             if target.problem is not None and not self._surroundings.at_its_word:
@@ -124,7 +138,7 @@ class Installed:
             settings=_settings(document.spec, plan, self._surroundings),
             secret=self._surroundings.secret or b"",
         )
-        tables = _Declared()
+        tables = self._tables = DeclaredTables()
         loading: set[RequestContext] = set()
         eyes = DatabaseEyes(
             plan,
@@ -134,22 +148,27 @@ class Installed:
             escaped=partial(taint, loading),
         )
         secret = self._surroundings.secret or os.urandom(32)
+        secret = hashlib.blake2b(secret, digest_size=32).digest()
+        binder = Binder(plan, secret, lambda: watched.credentials)
         parts = Parts(
             plan=plan,
             cache=self.cache,
-            binder=Binder(
-                plan, hashlib.blake2b(secret, digest_size=32).digest(), lambda: watched.credentials
-            ),
+            binder=binder,
             eyes=eyes,
             wall=time.time,
             dice=random.random,
             at_its_word=self._surroundings.at_its_word,
             loading=loading,
         )
-        sinks = SafeSinks(self._count, eyes, distrust=partial(eyes.escaped, None))
-        self._watch = DatabaseWatch(sinks, time.monotonic_ns)
-        watched = Watched(app, Edge(parts), clock=time.monotonic_ns, root=root)
-        return watched
+        bindings = Bindings(binder, Likeness(secret, binder.headers, lambda: watched.credentials))
+        watched = Watched(
+            app,
+            Edge(parts, bindings),
+            clock=time.monotonic_ns,
+            root=root,
+            shortcut=None if parts.at_its_word else Early(parts, bindings),
+        )
+        return watched, SafeSinks(self._count, eyes, distrust=partial(eyes.escaped, None))
 
     def figures(self) -> dict[str, Any]:
         """What this process has counted: `targets` by name, the `cache`'s own counters, the `database`'s work."""
@@ -168,6 +187,8 @@ class Installed:
 
     async def _start(self) -> None:
         self._started = True
+        if self._tables is not None:
+            self._tables.open()
         self._watch.open()
         if self.cache is not None:
             await self.cache.start()
@@ -197,26 +218,8 @@ class Installed:
         if self.cache is not None:
             await self.cache.aclose()
         self._watch.close()
-
-
-class _Declared:
-    """The declared tables, looked up again when classes were mapped since."""
-
-    def __init__(self) -> None:
-        self._known: Tables | None = None
-        self._count = -1
-
-    def __call__(self) -> Tables:
-        count = _mapped()
-        if self._known is None or count != self._count:
-            self._known, self._count = declared_tables(), count
-        return self._known
-
-
-def _mapped() -> int:
-    from sqlalchemy.orm import mapperlib
-
-    return sum(len(registry._class_registry) for registry in mapperlib._all_registries())  # noqa: SLF001 - a cheap count
+        if self._tables is not None:
+            self._tables.close()
 
 
 def _say_unexecuted(spec: CachingSpecification) -> None:
@@ -235,8 +238,8 @@ def _settings(spec: CachingSpecification, plan: Plan, around: Surroundings) -> S
     redis = spec.configuration.redis
     compression = spec.cache_strategy.compression
     defaults = Settings()
-    lifetimes = [target.policy.ttl for target in plan.targets.values()]
-    return Settings(
+    lifetimes = [hard_limit(target.policy) for target in plan.targets.values()]
+    settings = Settings(
         workers=_SEVERAL if around.workers is None else around.workers,
         journal_dir=None if around.redis_url is None else around.journal_dir or _state_directory(),
         read_timeout=redis.socket_timeout_ms / 1000,
@@ -247,10 +250,13 @@ def _settings(spec: CachingSpecification, plan: Plan, around: Surroundings) -> S
         l1_lease=plan.l1_lease,
         compression=compression.algorithm if compression.enabled else "none",
         compression_threshold=compression.threshold_bytes,
+        sealing=sealing_named(around.sealing, around.keys),
+        keys=around.keys,
         longest_ttl=None
         if None in lifetimes
         else max((ttl for ttl in lifetimes if ttl is not None), default=None),
     )
+    return with_tiers(settings, spec, around.cache_dir)
 
 
 def from_environment(environ: dict[str, str], load: Callable[[str, bool], ASGIApp]) -> Installed:
@@ -258,8 +264,9 @@ def from_environment(environ: dict[str, str], load: Callable[[str, bool], ASGIAp
     spec = environ.get("CACHEWRIGHT_SPEC")
     mode: Mode = "off" if environ.get("CACHEWRIGHT_MODE") == "off" else "live"
     stats, ready = environ.get("CACHEWRIGHT_STATS_DIR"), environ.get("CACHEWRIGHT_READY_DIR")
-    journal = environ.get("CACHEWRIGHT_JOURNAL_DIR")
+    journal, files = environ.get("CACHEWRIGHT_JOURNAL_DIR"), environ.get("CACHEWRIGHT_CACHE_DIR")
     secret, workers = environ.get("CACHEWRIGHT_SECRET"), environ.get("CACHEWRIGHT_WORKERS")
+    sealing, keys = sealing_of(environ)
     around = Surroundings(
         redis_url=environ.get("CACHEWRIGHT_REDIS_URL") or None,
         workers=int(workers) if workers else None,
@@ -268,6 +275,9 @@ def from_environment(environ: dict[str, str], load: Callable[[str, bool], ASGIAp
         stats_dir=Path(stats) if stats else None,
         ready_dir=Path(ready) if ready else None,
         journal_dir=Path(journal) if journal else None,
+        cache_dir=Path(files) if files else None,
+        keys=keys,
+        sealing=sealing,
     )
     document = load_spec(Path(spec)) if spec else None
     app = load(environ.get("CACHEWRIGHT_APP", ""), environ.get("CACHEWRIGHT_FACTORY") == "1")

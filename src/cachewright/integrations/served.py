@@ -12,6 +12,7 @@ def build_app() -> Installed:
     """The application named by `CACHEWRIGHT_APP`, cached as `CACHEWRIGHT_SPEC` says.
 
     Also read: `CACHEWRIGHT_FACTORY=1`, `_REDIS_URL`, `_MODE` (`live`, `off`), `_SECRET` (any text, one per
-    fleet), `_WORKERS`, `_STATS_DIR`, `_READY_DIR`, `_JOURNAL_DIR`.
+    fleet), `_WORKERS`, `_STATS_DIR`, `_READY_DIR`, `_JOURNAL_DIR`, `_KEYS` and `_SEALING` (see
+    `sealing_of`).
     """
     return from_environment(dict(os.environ), lambda name, factory: import_app(name, factory=factory))

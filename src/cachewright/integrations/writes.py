@@ -43,6 +43,9 @@ class Invalidator(Protocol):
     def invalidate(self, tags: frozenset[str]) -> None:
         """Change the tags' tokens; returns when that is done or has been put on record for later."""
 
+    def invalidate_again(self, tags: frozenset[str]) -> None:
+        """Hold the tags and change their tokens once more in a while: their write may not have landed yet."""
+
 
 class DatabaseEyes:
     """The sink that turns statements and images into holds and invalidations."""
@@ -115,7 +118,10 @@ class DatabaseEyes:
         try:
             if committed:
                 unseen = transaction.unseen | transaction.mapped
-                self._invalidator.invalidate(held | self._tags((table, None) for table in unseen if table))
+                changed = held | self._tags((table, None) for table in unseen if table)
+                if transaction.doubtful:
+                    self._invalidator.invalidate_again(changed)
+                self._invalidator.invalidate(changed)
             elif NAMESPACE_TAG in held:  # a database may have committed by itself what nobody understood
                 self._invalidator.invalidate(held)
         finally:

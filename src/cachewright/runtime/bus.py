@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
 import msgspec
@@ -13,9 +13,17 @@ from cachewright.errors import StoreUnavailableError
 from cachewright.runtime.settings import Clock
 
 _log = logging.getLogger("cachewright")
-_message = msgspec.msgpack.Decoder(tuple[bytes, list[str]])
 _SHORTEST_WAIT = 0.05
 _LONGEST_WAIT = 5.0
+
+
+class _Word(msgspec.Struct, frozen=True, array_like=True):
+    origin: bytes
+    tags: list[str]
+    flights: dict[str, bytes | None] = {}
+
+
+_message = msgspec.msgpack.Decoder(_Word)
 
 
 class Subscription(Protocol):
@@ -39,7 +47,7 @@ class Bus:
 
     `on_tags` is called for each of their messages, `on_gap` whenever messages may have been missed (also at
     the first subscription, with `first` true). `silence` is how long (s) the line may stay quiet before it
-    counts as dead; a PING goes out three times in that span.
+    counts as dead; a PING goes out three times in that span. `on_flights` is told which flights have ended, and how.
     """
 
     def __init__(
@@ -52,11 +60,13 @@ class Bus:
         silence: float,
         clock: Clock,
         dice: Callable[[], float],
+        on_flights: Callable[[Mapping[str, bytes | None]], object] = lambda _flights: None,
     ) -> None:
         self._subscribe = subscribe
         self._origin = origin
         self._on_tags = on_tags
         self._on_gap = on_gap
+        self._on_flights = on_flights
         self._silence = max(silence, _SHORTEST_WAIT)
         self._clock = clock
         self._dice = dice
@@ -126,12 +136,16 @@ class Bus:
 
     def _received(self, message: bytes) -> None:
         try:
-            origin, tags = _message.decode(message)
+            word = _message.decode(message)
         except msgspec.MsgspecError:
             self._on_gap(False)  # somebody said something: whatever it was, trust nothing older
             return
-        if origin != self._origin:
-            self._on_tags(tags)
+        if word.origin == self._origin:
+            return
+        if word.tags:
+            self._on_tags(word.tags)
+        if word.flights:
+            self._on_flights(word.flights)
 
     async def _ping(self, subscription: Subscription) -> None:
         while True:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from cachewright.runtime.codec import Codec
+from cachewright.runtime.disk import Disk
 from cachewright.runtime.settings import Clock, Settings
 from cachewright.runtime.stats import Stats
 from cachewright.runtime.stores.base import Store
@@ -36,8 +37,13 @@ class Core:
     dice: Callable[[], float]
     alone: bool
     shared: bool
+    l3: Disk | None = None
     store: Store | None = None
     heard: Callable[[float], bool] = lambda _now: False
+
+    def in_memory(self, levels: Collection[str]) -> bool:
+        """Whether a target of these levels is held in l1: also where there is nothing else to hold it."""
+        return "l1" in levels or (self.alone and (self.l3 is None or "l3" not in levels))
 
     def drop(self, tags: Collection[str]) -> int:
         """Forget in this process whatever depends on `tags`; how many of them were known here."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import random
 import time
@@ -12,17 +13,24 @@ from typing import TYPE_CHECKING
 
 from cachewright.errors import SurroundingsError
 from cachewright.runtime.bus import Bus
-from cachewright.runtime.codec import Codec
+from cachewright.runtime.codec import Codec, Entry
 from cachewright.runtime.core import Core, log
+from cachewright.runtime.disk import disk_of
 from cachewright.runtime.fill import Fills
+from cachewright.runtime.fleet import Fleet
 from cachewright.runtime.flight import FlightTable
 from cachewright.runtime.invalidation import Invalidations, Recent
 from cachewright.runtime.journal import Journal
-from cachewright.runtime.lookup import Lookup, LookupRequest, Lookups, Ticket, unavailable
+from cachewright.runtime.lookup import Lookup, LookupRequest, Lookups, Standing, Ticket, unavailable
 from cachewright.runtime.portal import Portal
-from cachewright.runtime.settings import Clock, Settings, boottime
+from cachewright.runtime.refresh import Refreshes
+from cachewright.runtime.settings import Bounds, Clock, Settings, boottime
+from cachewright.runtime.standing import Standings
 from cachewright.runtime.stats import Stats
+from cachewright.runtime.stores.admission import Doorkeeper
+from cachewright.runtime.stores.base import Store
 from cachewright.runtime.stores.memory import MemoryStore
+from cachewright.runtime.sweeping import keep_swept
 from cachewright.runtime.tasks import Tasks
 from cachewright.runtime.tokens import LocalTokens, Mint, fresh_token
 
@@ -63,13 +71,28 @@ class Engine:
         self.flights = FlightTable(patience=own.flight_patience)
         self._url = redis_url
         self._origin = os.urandom(8)
+        self.dice = dice
+        codec = Codec(
+            namespace,
+            secret=secret,
+            sealing=own.sealing,
+            keys=own.keys,
+            compression=own.compression,
+            threshold=own.compression_threshold,
+        )
+        disk = disk_of(own, namespace, codec, self.stats, wall=wall, dice=dice)
         self._core = Core(
             settings=own,
             tokens=self.tokens,
-            l1=MemoryStore(items=own.l1_items, limit=own.l1_bytes),
-            codec=Codec(
-                namespace, secret=secret, compression=own.compression, threshold=own.compression_threshold
+            l1=MemoryStore(
+                Bounds(own.l1_items, own.l1_bytes, own.l1_eviction),
+                groups=own.l1_targets,
+                doorkeeper=Doorkeeper(own.l1_items, seed=os.urandom(16), dice=dice),
+                stats=self.stats,
+                demote=None if disk is None else disk.demote,
             ),
+            codec=codec,
+            l3=disk,
             stats=self.stats,
             wall=wall,
             boottime=clock,
@@ -83,17 +106,57 @@ class Engine:
         )
         self._recent = Recent(clock)
         self._lookups = Lookups(self._core)
+        self.standings = Standings(self._core)
         self._fills = Fills(self._core, self._lookups)
         self._invalidations = Invalidations(self._core, None, self._journal, self._recent)
         self.portal = Portal(self._core, self._connect, self._journal, self._recent)
+        self.fleet = Fleet(self._core)
+        self.refreshes = Refreshes(own.refreshes_at_once, clock)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks = Tasks()
+        self._chores = Tasks()
         self._adopted = False
+        self._windows: list[float] = []
 
     @property
     def usable(self) -> bool:
         """Whether lookups are answered at all: a store was started, or this is the only worker."""
         return self._core.alone or self._core.store is not None
+
+    @property
+    def shared(self) -> bool:
+        """Whether a store is configured that processes share."""
+        return self._core.shared
+
+    @property
+    def alone(self) -> bool:
+        """Whether this process's word is enough: there is no store, and no other worker."""
+        return self._core.alone
+
+    @property
+    def settings(self) -> Settings:
+        """The bounds it was made with."""
+        return self._core.settings
+
+    @property
+    def memory(self) -> MemoryStore:
+        """The l1 tier of this process."""
+        return self._core.l1
+
+    @property
+    def store(self) -> Store | None:
+        """The store that processes share, None where there is none or it was not started."""
+        return self._core.store
+
+    @property
+    def now(self) -> float:
+        """The time by which entries are dated (wall s)."""
+        return self._core.wall()
+
+    @property
+    def hears(self) -> bool:
+        """Whether this process needs no word of others' invalidations, or word of them arrives."""
+        return self._core.alone or self._core.heard(self._core.boottime())
 
     @property
     def pending(self) -> int:
@@ -112,6 +175,7 @@ class Engine:
         if not self._core.shared:
             if not self._core.alone:
                 log.warning("several workers share no Redis: nothing is cached")
+            self._sweep()
             return
         if not self._adopted:
             self._adopted = True
@@ -125,17 +189,30 @@ class Engine:
             silence=self._core.settings.l1_lease,
             clock=self._core.boottime,
             dice=self._core.dice,
+            on_flights=self.fleet.ended,
         )
         self._core.heard = bus.alive
         self._invalidations = Invalidations(self._core, store, self._journal, self._recent)
         self._tasks = Tasks()
         self._tasks.spawn(bus.run())
         self._tasks.spawn(self._replay())
+        self._tasks.spawn(store.watch(self._promoted))
         self._core.store = store
+        self._sweep()
+
+    def _sweep(self) -> None:
+        self._chores = Tasks()
+        self._chores.spawn(keep_swept(self._core))
 
     async def aclose(self) -> None:
         """Finish deliveries under way, in bounded time, and close every connection. May be called again."""
         self.portal.close()
+        if self._loop is asyncio.get_running_loop():
+            await self.refreshes.aclose(_FINISH_SECONDS)
+            await self.fleet.aclose(_FINISH_SECONDS)
+            await self._chores.end(_FINISH_SECONDS)
+            if self._core.l3 is not None:
+                await self._core.l3.aclose(_FINISH_SECONDS)
         store, self._core.store = self._core.store, None
         self._core.heard = lambda _now: False
         if self._loop is asyncio.get_running_loop() and store is not None:
@@ -154,11 +231,18 @@ class Engine:
         """
         return self._lookups.local(request)
 
-    async def lookup(self, request: LookupRequest) -> Lookup:
-        """What the tiers hold, validated by tokens asked for now. Never raises; bounded in time."""
+    def stands(self, request: LookupRequest, standing: Standing) -> Entry | None:
+        """The entry of `request`, if it was found to be served and nothing has changed since; in any thread."""
+        return self._lookups.stands(request, standing)
+
+    async def lookup(self, request: LookupRequest, *, mint: bool = True) -> Lookup:
+        """What the tiers hold, validated by tokens asked for now. Never raises; bounded in time.
+
+        Without `mint` nothing is prepared for a load: for readers that only want to know what is there.
+        """
         if self._core.shared and self._loop is not asyncio.get_running_loop():
             return unavailable(request)
-        return await self._lookups.remote(request)
+        return await self._lookups.remote(request, mint=mint)
 
     async def fill(
         self,
@@ -168,16 +252,42 @@ class Engine:
         loaded_at: float,
         lifetime: float | None,
         acceptance_lifetime: float | None = None,
+        load_seconds: float = 0.0,
+        idle: float | None = None,
+        keep: float = 0.0,
     ) -> bool:
         """Store what a load brought, for `lifetime` seconds from `loaded_at` (wall s), None for no end.
 
-        With `acceptance_lifetime` (s) the request's credential is accepted for this key too. True where the
+        With `acceptance_lifetime` (s) the request's credential is accepted for this key too. The entry says how
+        long its load took, and with `idle` that it ends that long after its last read; for `keep` seconds after
+        its end it may still answer for loads that fail (s, all of them). True where the
         load may be shared with its followers; false where a tag is held, or was touched since the ticket's
         tokens were asked for, or there is no ticket: then nothing was stored.
         """
         return await self._fills.fill(
-            ticket, payload, loaded_at=loaded_at, lifetime=lifetime, acceptance_lifetime=acceptance_lifetime
+            ticket,
+            payload,
+            loaded_at=loaded_at,
+            lifetime=lifetime,
+            acceptance_lifetime=acceptance_lifetime,
+            load_seconds=load_seconds,
+            idle=idle,
+            keep=keep,
         )
+
+    def served(self, found: Lookup) -> None:
+        """An entry was served: where reads prolong its life, it lives on, here and in the store."""
+        entry = self._lookups.prolonged(found)
+        if entry is None or entry.idle is None or "l2" not in found.request.levels:
+            return
+        store, now = self._core.store, self._core.wall()
+        if store is not None and self._loop is asyncio.get_running_loop():
+            left = entry.idle if entry.expires_at is None else min(entry.idle, entry.expires_at - now)
+            self._tasks.spawn(store.prolong(found.request.entry_name, left))
+
+    def last_resort(self, request: LookupRequest) -> Lookup | None:
+        """What this process holds for `request`, validated by nobody since its lease ended, or None."""
+        return self._lookups.unvalidated(request)
 
     async def invalidate(self, tags: Collection[str], *, raise_pending: bool = False) -> int:
         """Invalidate everything that depends on `tags`, everywhere; how many of them were in use.
@@ -206,11 +316,11 @@ class Engine:
         self.tokens.release(tags)
 
     def _connect(self) -> RedisStore:
-        from cachewright.runtime.stores.redis import RedisStore
+        from cachewright.runtime.stores.connecting import connect
 
         assert self._url is not None
         core = self._core
-        return RedisStore(
+        return connect(
             self._url,
             self.namespace,
             core.settings,
@@ -226,10 +336,28 @@ class Engine:
             self.stats.reconnected()
             self._tasks.spawn(self._invalidations.repeat())
 
+    async def _promoted(self, silent: float) -> None:
+        """Another primary took over; the one before was heard last `silent` seconds ago."""
+        self.tokens.forget()
+        self._tasks.spawn(self._repeat(silent))
+
+    async def _repeat(self, silent: float) -> None:
+        self._windows.append(self._core.boottime() - (silent if math.isfinite(silent) else 0.0))
+        await self._invalidations.repeat(silent)
+        self._close_windows()
+
+    def _close_windows(self) -> None:
+        """What a new primary did not know has been told to it, unless some of it is still kept."""
+        if not self.pending:
+            for since in self._windows:
+                self.stats.promoted(self._core.boottime() - since)
+            self._windows.clear()
+
     async def _replay(self) -> None:
         while True:
             try:
                 await self._invalidations.replay()
+                self._close_windows()
             except Exception:  # noqa: BLE001 - whatever it was, what is kept must be delivered
                 log.exception("kept invalidations could not be delivered; it is tried again")
             await asyncio.sleep(self._core.settings.replay_interval)

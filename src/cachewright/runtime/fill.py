@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Sequence
 
 from cachewright.errors import StoreUnavailableError
 from cachewright.runtime.codec import Accepted, Entry
 from cachewright.runtime.core import Core
-from cachewright.runtime.lookup import Lookups, Ticket
-from cachewright.runtime.stores.memory import Record
+from cachewright.runtime.lookup import LookupRequest, Lookups, Ticket
+from cachewright.runtime.stores.records import Record, encoded, seconds_left, stored_name
 from cachewright.spec.semantics import Reason
 
 
@@ -28,6 +28,9 @@ class Fills:
         loaded_at: float,
         lifetime: float | None,
         acceptance_lifetime: float | None = None,
+        load_seconds: float = 0.0,
+        idle: float | None = None,
+        keep: float = 0.0,
     ) -> bool:
         """See `Engine.fill`."""
         if ticket is None:
@@ -44,10 +47,11 @@ class Fills:
             tokens={tag: ticket.tokens[tag] for tag in request.tags},
             variant=request.variant,
             payload=payload,
+            load_seconds=load_seconds,
+            idle=idle,
         )
-        records: dict[str, Record] = {request.entry_name: entry}
-        records.update(_acceptance(ticket, loaded_at, acceptance_lifetime))
-        if await self._store(ticket, records):
+        records = (entry, *_acceptance(ticket, loaded_at, acceptance_lifetime))
+        if await self._store(ticket, records, keep):
             self._core.stats.filled(request.target)
         return True
 
@@ -57,39 +61,53 @@ class Fills:
             return Reason.HELD
         return None if self._core.tokens.unchanged(ticket.mark, tags) else Reason.CHANGED
 
-    async def _store(self, ticket: Ticket, records: Mapping[str, Record]) -> bool:
-        core, levels = self._core, ticket.request.levels
+    async def _store(self, ticket: Ticket, records: Sequence[Record], keep: float) -> bool:
+        core, request = self._core, ticket.request
         stored = False
-        if core.alone or "l1" in levels:
+        core.l1.linger(keep)
+        if core.in_memory(request.levels):
             lease = math.inf if core.alone else ticket.sent + core.settings.l1_lease
-            for name, record in records.items():
-                stored |= self._lookups.keep(name, record, ticket.mark, lease)
+            for record in records:
+                stored |= self._lookups.keep(request, record, ticket.mark, lease)
+        shared = self._shared(request, records, keep)
+        if core.l3 is not None and "l3" in request.levels:
+            kept = [record for record in records if "l2" not in request.levels or _is_large(record, shared)]
+            stored |= bool(kept) and await core.l3.write(kept, keep)
         if core.store is not None:
-            now = core.wall()
-            shared = records if "l2" in levels else {}
-            values = {name: (self._encode(record), _left(record, now)) for name, record in shared.items()}
-            alive = {name: value for name, value in values.items() if value[1] is None or value[1] > 0}
             try:
-                await core.store.fill(alive, ticket.request.all_tags if alive or stored else ())
+                await core.store.fill(shared, request.all_tags if shared or stored else ())
             except StoreUnavailableError:
                 return stored
-            stored |= bool(alive)
+            stored |= bool(shared)
         return stored
 
-    def _encode(self, record: Record) -> bytes:
-        codec = self._core.codec
-        return codec.encode_entry(record) if isinstance(record, Entry) else codec.encode_acceptance(record)
+    def _shared(
+        self, request: LookupRequest, records: Sequence[Record], keep: float
+    ) -> dict[str, tuple[bytes, float | None]]:
+        """What goes to the store that processes share, and for how long: alive, and not too large for it."""
+        core = self._core
+        if core.store is None or "l2" not in request.levels:
+            return {}
+        now, limit = core.wall(), core.settings.l2_value_bytes
+        values = {
+            stored_name(record): (encoded(core.codec, record), seconds_left(record, now, keep))
+            for record in records
+        }
+        return {
+            name: (data, left)
+            for name, (data, left) in values.items()
+            if (left is None or left > 0) and (limit is None or len(data) <= limit)
+        }
 
 
-def _left(record: Record, now: float) -> float | None:
-    end = record.meta.expires_at if isinstance(record, Entry) else record.acceptance.expires_at
-    return None if end is None else end - now
+def _is_large(record: Record, shared: Collection[str]) -> bool:
+    return isinstance(record, Entry) and stored_name(record) not in shared
 
 
-def _acceptance(ticket: Ticket, accepted_at: float, lifetime: float | None) -> dict[str, Record]:
+def _acceptance(ticket: Ticket, accepted_at: float, lifetime: float | None) -> tuple[Record, ...]:
     request = ticket.request
     if lifetime is None or request.acceptance_name is None or request.credential is None:
-        return {}
+        return ()
     made = Accepted.of(
         request.key,
         request.credential,
@@ -97,4 +115,4 @@ def _acceptance(ticket: Ticket, accepted_at: float, lifetime: float | None) -> d
         expires_at=accepted_at + lifetime,
         tokens=dict(ticket.tokens),
     )
-    return {request.acceptance_name: made}
+    return (made,)

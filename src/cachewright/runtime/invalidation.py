@@ -39,13 +39,21 @@ class Recent:
             while len(self._seen) > _REMEMBERED_TAGS:
                 self._lost = self._seen.popitem(last=False)[1]
 
-    def tags(self) -> tuple[str, ...]:
-        """What was invalidated within the last minute; all of the namespace where that is too much."""
-        since = self._clock() - _REMEMBERED_SECONDS
+    def tags(self, silent: float = 0.0) -> tuple[str, ...]:
+        """What was invalidated within the last minute, and within the `silent` seconds before it.
+
+        All of the namespace where that is too much, or longer than anybody remembers.
+        """
+        if silent > _REMEMBERED_SECONDS:
+            return (NAMESPACE_TAG,)
+        now = self._clock()
+        since = now - _REMEMBERED_SECONDS - silent
         with self._lock:
-            while self._seen and next(iter(self._seen.values())) < since:
+            while self._seen and next(iter(self._seen.values())) < now - 2 * _REMEMBERED_SECONDS:
                 self._seen.popitem(last=False)
-            return (NAMESPACE_TAG,) if self._lost and self._lost >= since else tuple(self._seen)
+            if self._lost and self._lost >= since:
+                return (NAMESPACE_TAG,)
+            return tuple(tag for tag, at in self._seen.items() if at >= since)
 
 
 class Invalidations:
@@ -108,9 +116,9 @@ class Invalidations:
             await asyncio.sleep(wait * self._core.dice())
         return None
 
-    async def repeat(self) -> None:
-        """Deliver again what was invalidated within the last minute."""
-        tags = self._recent.tags()
+    async def repeat(self, silent: float = 0.0) -> None:
+        """Deliver again what was invalidated within the last minute, and the `silent` seconds before it."""
+        tags = self._recent.tags(silent)
         if tags:
             await self._deliver_again(tags)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal
 
 from cachewright.errors import CodecError, StoreUnavailableError
@@ -12,11 +13,15 @@ from cachewright.runtime.codec import Accepted, Entry
 from cachewright.runtime.core import Core
 from cachewright.runtime.flight import FlightKey
 from cachewright.runtime.stores.base import Answer, Store, acceptance_name, entry_name
-from cachewright.runtime.stores.memory import Record
-from cachewright.spec.semantics import Acceptance, Seen, accepted, current
+from cachewright.runtime.stores.records import Name, Record, held_name, seconds_left
+from cachewright.runtime.tasks import Tasks
+from cachewright.runtime.together import Together
+from cachewright.spec.semantics import Acceptance, EntryMeta, Seen, accepted, current, read
 from cachewright.spec.tags import credential_tag
 
-Tier = Literal["l1", "l2"]
+Tier = Literal["l1", "l2", "l3"]
+#: Entries on their way from the files to the store that processes share; more are left where they are.
+_PROMOTIONS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +30,7 @@ class LookupRequest:
 
     `key` is the logical key, `tags` those predicted for it, `levels` the tiers its target uses.
     `credential` is a keyed hash, never the credential itself; `variant` the digest of the claims the
-    request came with.
+    request came with. `open_ended` says that anybody can make up such keys.
     """
 
     target: str
@@ -35,6 +40,14 @@ class LookupRequest:
     needs_acceptance: bool = False
     credential: str | None = None
     variant: bytes | None = None
+    open_ended: bool = False
+
+    @property
+    def held_acceptance(self) -> Name | None:
+        """The name of its acceptance in memory, None where none is needed or there is no credential."""
+        if not self.needs_acceptance or self.credential is None:
+            return None
+        return (self.credential, self.key)
 
     @property
     def entry_name(self) -> str:
@@ -97,6 +110,17 @@ class Lookup:
         return not self.seen.needs_acceptance or accepted(self.seen.acceptance, self.seen.tokens, now)
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """That an entry, known by what it says of itself, was served at an epoch of this process.
+
+    Until the epoch changes nothing was touched, held or forgotten here.
+    """
+
+    meta: EntryMeta
+    epoch: int
+
+
 @dataclass(slots=True)
 class _Found:
     """The records of one lookup and where they came from."""
@@ -112,6 +136,9 @@ class Lookups:
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        self._promotions = Tasks()
+        self._together = Together(partial(self._remote, mint=True))
+        self._together_unminted = Together(partial(self._remote, mint=False))
 
     def local(self, request: LookupRequest) -> Lookup | None:
         """An answer that needs nobody else's word, or None. May be called in any thread.
@@ -119,10 +146,10 @@ class Lookups:
         It is good for serving only: where `decide` does not serve it, call `remote`.
         """
         core = self._core
-        if not (core.alone or "l1" in request.levels):
+        if not core.in_memory(request.levels):
             return None
         now = core.boottime()
-        item = core.l1.get(request.entry_name)
+        item = core.l1.get(request.key)
         if item is None or now >= item.lease or not (core.alone or core.heard(now)):
             return None
         entry = item.record
@@ -130,7 +157,8 @@ class Lookups:
         tokens = entry.tokens
         acceptance: Acceptance | None = None
         if request.needs_acceptance:
-            held = core.l1.get(request.acceptance_name) if request.acceptance_name is not None else None
+            name = request.held_acceptance
+            held = core.l1.get(name) if name is not None else None
             if held is None or now >= held.lease or not isinstance(held.record, Accepted):
                 return None
             acceptance = held.record.acceptance
@@ -142,53 +170,156 @@ class Lookups:
         seen = Seen(entry.meta, tokens, request.tags, request.needs_acceptance, acceptance, request.variant)
         return Lookup(request, seen, entry.payload, "l1")
 
-    async def remote(self, request: LookupRequest) -> Lookup:
-        """What the tiers hold, every token of it asked for anew; never raises, in bounded time."""
+    def stands(self, request: LookupRequest, standing: Standing) -> Entry | None:
+        """The entry that was found to stand, where `local` and `decide` would serve it again: at less cost."""
+        core = self._core
+        item = core.l1.get(request.key)
+        if item is None or core.tokens.mark() != standing.epoch:
+            return None
+        entry, now = item.record, core.boottime()
+        if not isinstance(entry, Entry) or entry.meta is not standing.meta or now >= item.lease:
+            return None
+        if not (core.alone or core.heard(now)) or entry.meta.expired(core.wall()):
+            return None
+        return entry
+
+    def unvalidated(self, request: LookupRequest) -> Lookup | None:
+        """What l1 holds, whatever its lease; its tokens are not known, so that no acceptance holds either."""
+        found = self._from_l1(request)
+        if found.entry is None:
+            return None
+        held = self._core.tokens.held(request.all_tags)
+        seen = Seen(found.entry.meta, {}, request.tags, request.needs_acceptance, None, request.variant, held)
+        return Lookup(request, seen, found.entry.payload, "l1", available=False)
+
+    def prolonged(self, found: Lookup) -> EntryMeta | None:
+        """The entry that was served, where this read prolongs its life; its copy in l1 knows of it."""
+        before = found.seen.entry
+        meta = None if before is None else read(before, self._core.wall())
+        if meta is None or (meta is before and found.tier == "l1"):
+            return None
+        mark = self._core.tokens.mark()
+        item = self._core.l1.peek(found.request.key)
+        if item is not None and isinstance(item.record, Entry) and item.record.meta is before:
+            self.keep(found.request, replace(item.record, meta=meta), mark, item.lease)
+        return meta
+
+    async def remote(self, request: LookupRequest, *, mint: bool = True) -> Lookup:
+        """What the tiers hold, every token of it asked for anew; never raises, in bounded time.
+
+        Without `mint`, tags that have no token get none, and where one has none there is no ticket. Callers who
+        ask the same while others are being answered are answered together, from one question sent after all
+        of them asked.
+        """
+        if self._core.alone or self._core.store is None:
+            return await self._remote(request, mint=mint)
+        return await (self._together if mint else self._together_unminted).ask(request.key, request)
+
+    async def _remote(self, request: LookupRequest, *, mint: bool) -> Lookup:
         core = self._core
         if core.tokens.held(request.all_tags):
             return _without(request, held=True)
         mark, sent = core.tokens.mark(), core.boottime()
         if core.alone:
-            return self._seen(request, self._own(request), mark, math.inf)
+            found = self._own(request, mint=mint)
+            await self._descend(request, found)
+            found.tokens.update(core.tokens.known(self._unasked(request, found)))
+            return self._seen(request, found, mark, math.inf)
         if core.store is None:
             return unavailable(request)
         try:
-            found = await self._ask(core.store, request)
+            found = await self._ask(core.store, request, mint=mint)
         except StoreUnavailableError:
             return unavailable(request)
         return self._seen(request, found, mark, sent)
 
-    def _own(self, request: LookupRequest) -> _Found:
-        found = self._from_l1(request)
-        found.tokens = self._core.tokens.mint(request.all_tags, self._core.mint)
+    def _own(self, request: LookupRequest, *, mint: bool) -> _Found:
+        found, tokens = self._from_l1(request), self._core.tokens
+        found.tokens = (
+            tokens.mint(request.all_tags, self._core.mint) if mint else tokens.known(request.all_tags)
+        )
         return found
 
     def _from_l1(self, request: LookupRequest) -> _Found:
         """What l1 holds, whatever its lease."""
         found = _Found()
-        item = self._core.l1.get(request.entry_name)
+        item = self._core.l1.peek(request.key)
         if item is not None and isinstance(item.record, Entry):
             found.entry, found.tier = item.record, "l1"
-        if request.acceptance_name is not None:
-            item = self._core.l1.get(request.acceptance_name)
+        if request.held_acceptance is not None:
+            item = self._core.l1.peek(request.held_acceptance)
             if item is not None and isinstance(item.record, Accepted):
                 found.accepted = item.record
         return found
 
-    async def _ask(self, store: Store, request: LookupRequest) -> _Found:
+    async def _ask(self, store: Store, request: LookupRequest, *, mint: bool) -> _Found:
         """Tokens from the store, and those records that l1 does not hold under the very same tokens."""
         found = self._from_l1(request) if "l1" in request.levels else _Found()
         if not self._worth_validating(request, found.entry):
             found.entry = found.tier = None
-        answer = await store.read(_missing(request, found), request.all_tags)
+        unknown = self._core.tokens.unknown(request.all_tags) if mint else ()
+        answer = await store.read(_missing(request, found), request.all_tags, mint=unknown)
         if self._forget_changed(found, answer.tokens):  # somebody else may have stored it again since
             answer = await store.read(_missing(request, found), request.all_tags)
         self._decode(request, answer, found)
         found.tokens = dict(answer.tokens)
+        await self._descend(request, found)
+        unasked = self._unasked(request, found)
+        if unasked:  # its own tags decide, whatever was predicted: a second trip
+            found.tokens.update((await store.read((), unasked)).tokens)
         absent = [tag for tag in request.all_tags if tag not in found.tokens]
-        if absent:
+        if absent and mint:
             found.tokens.update(await store.mint(absent))
         return found
+
+    async def _descend(self, request: LookupRequest, found: _Found) -> None:
+        """Records from the files, where the tiers above hold none that could be served.
+
+        They are as good as their tokens, which were asked for before.
+        """
+        disk, own = self._core.l3, found.entry
+        if disk is None or "l3" not in request.levels or any(t not in found.tokens for t in request.tags):
+            return
+        good = own is not None and self._worth_validating(request, own) and not _outdated(own, found.tokens)
+        accepts = (
+            request.acceptance_name is not None and found.accepted is None and "l2" not in request.levels
+        )
+        if good and not accepts:
+            return
+        on_disk = await disk.find(request.key, request.credential if accepts else None)
+        found.accepted = found.accepted or on_disk.accepted
+        entry = None if good else on_disk.entry
+        if entry is None or on_disk.file is None:
+            return
+        if _outdated(entry, found.tokens):
+            disk.discard(request.key, on_disk.file)
+            return
+        if own is not None and not self._worth_validating(request, entry):
+            return
+        found.entry, found.tier = self._just_read(entry), "l3"
+        self._promote(request, entry, on_disk.file.data)
+
+    def _promote(self, request: LookupRequest, entry: Entry, data: bytes) -> None:
+        """Put what the files held into the store that processes share, where it has its place there."""
+        core = self._core
+        limit, left = core.settings.l2_value_bytes, seconds_left(entry, core.wall(), 0.0)
+        if core.store is None or "l2" not in request.levels or (limit is not None and len(data) > limit):
+            return
+        if len(self._promotions) < _PROMOTIONS and (left is None or left > 0):
+            self._promotions.spawn(core.store.fill({request.entry_name: (data, left)}, tuple(entry.tokens)))
+
+    def _just_read(self, entry: Entry) -> Entry:
+        """An entry that a store still held: it would have let go of one that nobody reads."""
+        if entry.meta.idle is None:
+            return entry
+        return replace(entry, meta=replace(entry.meta, read_at=self._core.wall()))
+
+    def _unasked(self, request: LookupRequest, found: _Found) -> list[str]:
+        """The entry's own tags that were not predicted, where it could be served if they stand."""
+        entry = found.entry
+        if entry is None or not self._worth_validating(request, entry):
+            return []
+        return [tag for tag in entry.tokens if tag not in found.tokens and tag not in request.tags]
 
     def _forget_changed(self, found: _Found, tokens: Mapping[str, bytes]) -> bool:
         """Let go of the copies whose tokens have changed; whether there was one."""
@@ -203,14 +334,14 @@ class Lookups:
         """Whether a copy could still be served once its tokens are known to stand."""
         if entry is None or entry.meta.variant != request.variant:
             return False
-        end = entry.meta.expires_at
-        return (end is None or self._core.wall() < end) and all(tag in entry.tokens for tag in request.tags)
+        return not entry.meta.expired(self._core.wall()) and all(tag in entry.tokens for tag in request.tags)
 
     def _decode(self, request: LookupRequest, answer: Answer, found: _Found) -> None:
         data = answer.values.get(request.entry_name)
         if data is not None and found.entry is None:
             try:
-                found.entry, found.tier = self._core.codec.decode_entry(data, request.key), "l2"
+                entry = self._core.codec.decode_entry(data, request.key)
+                found.entry, found.tier = self._just_read(entry), "l2"
             except CodecError:
                 self._core.stats.unreadable()
         name, credential = request.acceptance_name, request.credential
@@ -225,14 +356,11 @@ class Lookups:
         core = self._core
         complete = all(tag in found.tokens for tag in request.all_tags)
         learnt = core.tokens.learn(mark, found.tokens)
-        if learnt is not None and (core.alone or "l1" in request.levels):
+        if learnt is not None and core.in_memory(request.levels):
             lease = sent + core.settings.l1_lease
-            for name, record in (
-                (request.entry_name, found.entry),
-                (request.acceptance_name, found.accepted),
-            ):
-                if name is not None and record is not None and current(record.tokens, found.tokens):
-                    self.keep(name, record, learnt, lease)
+            for record in (found.entry, found.accepted):
+                if record is not None and current(record.tokens, found.tokens):
+                    self.keep(request, record, learnt, lease)
         entry = found.entry
         return Lookup(
             request,
@@ -243,27 +371,40 @@ class Lookups:
                 request.needs_acceptance,
                 found.accepted.acceptance if found.accepted is not None else None,
                 request.variant,
-                core.tokens.held(request.all_tags),
+                core.tokens.held((*request.all_tags, *found.tokens)),
             ),
             entry.payload if entry is not None else None,
             found.tier,
             Ticket(request, found.tokens, mark if learnt is None else learnt, sent) if complete else None,
         )
 
-    def keep(self, name: str, record: Record, mark: int, lease: float) -> bool:
+    def keep(self, request: LookupRequest, record: Record, mark: int, lease: float) -> bool:
         """Hold `record` in l1 until `lease` (boot time, s), unless a tag of it was touched since `mark`."""
         core = self._core
         if not core.tokens.unchanged(mark, record.tokens):
             return False
-        item = core.l1.get(name)
+        name = held_name(record)
+        item = core.l1.peek(name)
         if item is not None and item.record is record:
-            core.l1.renew(name, record, lease)
+            core.l1.renew(record, lease)
             return True
-        kept = core.l1.put(name, record, lease)
+        kept = core.l1.put(
+            record,
+            lease,
+            now=core.wall(),
+            target=request.target,
+            open_ended=request.open_ended,
+            demotes="l2" in request.levels and "l3" in request.levels,
+        )
         if not core.tokens.unchanged(mark, record.tokens):  # touched while it was being put
             core.l1.discard(name)
             return False
         return kept
+
+
+def _outdated(entry: Entry, tokens: Mapping[str, bytes]) -> bool:
+    """Whether one of its tags is known to carry another token now."""
+    return any(tokens.get(tag, token) != token for tag, token in entry.tokens.items())
 
 
 def _missing(request: LookupRequest, found: _Found) -> list[str]:

@@ -3,15 +3,36 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 Clock = Callable[[], float]
 Compression = Literal["none", "snappy", "gzip"]
+Sealing = Literal["checksum", "hmac", "aead"]
+#: Who leaves first: least recently used, least frequently used, first in, soonest to expire.
+Eviction = Literal["lru", "lfu", "fifo", "ttl"]
+Colocate = Literal["tenant", "entity", "none"]
 
 _DAY = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How many items, how many bytes together, and which of them leaves first where there is no room."""
+
+    items: int
+    bytes: int
+    policy: Eviction = "lru"
+
+
+@dataclass(frozen=True, slots=True)
+class SealingKey:
+    """A key that entries are sealed with: 32 to 64 random bytes, under an id that stands in the entries."""
+
+    id: str
+    secret: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +44,13 @@ class Settings:
     longest lifetime of an entry, None where one has no limit: it says how long tokens are kept.
     `retry_budget` bounds the time that repeated deliveries of an invalidation may wait between attempts.
     `journal_dir` is where invalidations that could not be delivered survive the process; None keeps them in
-    memory only.
+    memory only. `entry_tags`, `value_bytes` and `distinct_keys` (of one principal in a minute) bound what
+    code may store by the public API: what is over them is loaded and not stored. `fleet_lease` is how long a
+    process that died while it loaded for the fleet is waited for, `refreshes_at_once` how many entries are
+    loaded anew in the background.
+    `colocate` says what shares one slot of a cluster: what belongs to one user (`entity`), to one tenant, or
+    nothing; every process of a namespace says the same. `topology_interval` is how often the servers are asked
+    who is primary of what.
     """
 
     workers: int = 1
@@ -32,7 +59,16 @@ class Settings:
     max_connections: int = 32
     l1_items: int = 10_000
     l1_bytes: int = 64 * 1024 * 1024
+    l1_eviction: Eviction = "lru"
+    l1_targets: Mapping[str, Bounds] = field(default_factory=dict)
     l1_lease: float = 1.0
+    sweep_interval: float = 60.0
+    l2_value_bytes: int | None = None
+    l3_dir: Path | None = None
+    l3_bytes: int = 1024 * 1024 * 1024
+    l3_files: int = 50_000
+    l3_timeout: float = 0.5
+    l3_sync: bool = False
     compression: Compression = "none"
     compression_threshold: int = 1024
     longest_ttl: float | None = None
@@ -40,7 +76,16 @@ class Settings:
     retry_budget: float = 0.5
     replay_interval: float = 1.0
     flight_patience: float = 30.0
+    fleet_lease: float = 3.0
+    refreshes_at_once: int = 4
     journal_dir: Path | None = None
+    sealing: Sealing = "checksum"
+    keys: tuple[SealingKey, ...] = ()
+    entry_tags: int = 64
+    value_bytes: int = 8 * 1024 * 1024
+    distinct_keys: int = 10_000
+    colocate: Colocate = "entity"
+    topology_interval: float = 1.0
 
     @property
     def token_lifetime(self) -> float:

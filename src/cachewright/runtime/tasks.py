@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from contextvars import Context
 from typing import Any, TypeVar
 
 _Result = TypeVar("_Result")
@@ -18,9 +19,14 @@ class Tasks:
     def __len__(self) -> int:
         return len(self._running)
 
-    def spawn(self, work: Coroutine[Any, Any, _Result]) -> asyncio.Task[_Result]:
-        """Run `work`. Whoever wants its result awaits it shielded, or not at all."""
-        task = asyncio.get_running_loop().create_task(work)
+    def spawn(
+        self, work: Coroutine[Any, Any, _Result], *, context: Context | None = None
+    ) -> asyncio.Task[_Result]:
+        """Run `work`, in `context` or in a copy of the current one.
+
+        Whoever wants its result awaits it shielded, or not at all.
+        """
+        task = asyncio.get_running_loop().create_task(work, context=context)
         self._running.add(task)
         task.add_done_callback(self._ended)
         return task

@@ -43,7 +43,10 @@ class LocalTokens:
 
     def _unchanged(self, mark: int, tags: Iterable[str]) -> bool:
         touched, held = self._touched, self._held
-        return mark >= self._floor and not any(touched.get(tag, 0) > mark or tag in held for tag in tags)
+        for tag in tags:
+            if touched.get(tag, 0) > mark or tag in held:
+                return False
+        return mark >= self._floor
 
     def learn(self, mark: int, tokens: Mapping[str, bytes]) -> int | None:
         """Keep an answer whose request was sent at `mark`, and return the mark under which it may be trusted.
@@ -65,6 +68,16 @@ class LocalTokens:
         """Whether every one of these tokens equals the local copy."""
         known = self._known
         return all(known.get(tag) == token for tag, token in tokens.items())
+
+    def known(self, tags: Iterable[str]) -> dict[str, bytes]:
+        """The local copies of the tokens of `tags`, of those that have one."""
+        known = self._known
+        return {tag: token for tag in tags if (token := known.get(tag)) is not None}
+
+    def unknown(self, tags: Iterable[str]) -> list[str]:
+        """Those of `tags` that have no local copy."""
+        known = self._known
+        return [tag for tag in tags if tag not in known]
 
     def mint(self, tags: Iterable[str], fresh: Mint) -> dict[str, bytes]:
         """The tokens of `tags` where this process is the only one: absent ones are made."""

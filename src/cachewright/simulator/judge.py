@@ -17,7 +17,10 @@ _MILLISECOND = 1_000_000
 
 
 class Verdict(Enum):
-    """A hit that is right, or of which nobody can tell because a write was in flight."""
+    """A hit that is right, or of which nobody can tell.
+
+    A write was in flight, or the digests leave out different members of the answers.
+    """
 
     RIGHT = "right"
     UNDECIDED = "undecided"
@@ -34,6 +37,7 @@ class Judge:
             if write.committed:
                 for tag in write.tags:
                     by_tag[tag].append((write.ending, over, write))
+        self._comparable = trace.comparable()
         self._by_tag = {tag: _Timeline(found) for tag, found in by_tag.items()}
 
     def verdict(self, filled_by: Lookup, lookup: Lookup) -> Verdict | WrongAnswer:
@@ -43,6 +47,8 @@ class Judge:
         before the last statement returned, its response returned after the request began.
         """
         ours, theirs = filled_by.request, lookup.request
+        if ours.ignored != theirs.ignored or not (self._comparable(ours) and self._comparable(theirs)):
+            return Verdict.UNDECIDED
         if ours.digest == theirs.digest and ours.status == theirs.status:
             return Verdict.RIGHT
         watched = filled_by.watched | lookup.watched | {EVERYTHING}

@@ -23,7 +23,7 @@ from cachewright.evidence.dependencies import (
     written_by,
 )
 from cachewright.evidence.trace import RequestSeen, RouteSeen, StatementSeen, Trace
-from cachewright.spec.identity import carried, variant_claims
+from cachewright.spec.identity import variant_claims
 from cachewright.spec.keys import ANONYMOUS, UnboundFieldError
 from cachewright.spec.semantics import LoadFacts, Reason, Scope
 from cachewright.spec.tags import ColumnSets, TagTemplate, bulk_tag, column_sets, read_alternatives, table_tag
@@ -270,20 +270,8 @@ def _unkeyed(
         outer_reads=request.outer_reads,
         declared=declared,
         credentials=route.credentials,
-        token=_token_carrier(
-            request, request.reads | request.outer_reads | declared | set(route.credentials), route
-        ),
+        token=request.carrier,
     )
-
-
-def _token_carrier(request: RequestSeen, reads: frozenset[str], route: RouteSeen) -> str | None:
-    """Where the token stood whose claims the trace holds, where that is plain."""
-    if not any(name.startswith("claim.") for name in request.values):
-        return None
-    carriers = carried(reads, route.credentials)
-    if "header:authorization" in carriers:
-        return "header:authorization"
-    return next(iter(carriers)) if len(carriers) == 1 else None
 
 
 def _unseen(request: RequestSeen) -> WriteSeen:

@@ -13,9 +13,10 @@ route's durations, and filled half-way between; the first two bracket the third.
 from __future__ import annotations
 
 import heapq
+import math
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import assert_never
 
@@ -27,6 +28,7 @@ from cachewright.simulator.lookups import Lookup, Prepared, prepare
 from cachewright.simulator.outcome import Outcome, WrongAnswer, percentile
 from cachewright.spec.semantics import (
     GUARDS,
+    NOTHING_HERE,
     Acceptance,
     Bypass,
     EntryMeta,
@@ -38,7 +40,10 @@ from cachewright.spec.semantics import (
     current,
     decide,
     entry_lifetime,
+    idle_limit,
     may_fill,
+    read,
+    through,
 )
 from cachewright.spec.target import Plan
 
@@ -53,13 +58,15 @@ class ReplaySettings:
 
     `hit_ms` is what a hit takes from lookup to answer, `network_ms` what an exchange with the shared store
     adds to it. `jitter` in [-1, 1] is where in their spread entries expire. `max_entries` bounds the store,
-    the least recently used leaving first. `details` bounds how many wrong answers are shown.
+    the least recently used leaving first. `dice` in (0, 1] is what every early refresh throws: 1/e is the mean.
+    `details` bounds how many wrong answers are shown.
     """
 
     hit_ms: float = 0.5
     network_ms: float = 0.0
     jitter: float = 0.0
     max_entries: int | None = None
+    dice: float = math.exp(-1)
     details: int = 20
 
 
@@ -116,7 +123,7 @@ class _Loading:
     """A load under way, with what was seen before it.
 
     The tokens of its tags, how often those had been touched by then, whether its credential was accepted for
-    the key, and whether it may be filled at all.
+    the key, whether it may be filled at all, and whether it is in place of a refresh.
     """
 
     lookup: Lookup
@@ -124,6 +131,7 @@ class _Loading:
     touches: Mapping[str, int]
     accepted: bool
     fill: bool
+    refresh: bool
 
 
 _Event = WriteSeen | RequestSeen | Lookup | _Loading
@@ -142,6 +150,7 @@ class _Replay:
     held: Counter[str] = field(default_factory=Counter)
     touches: Counter[str] = field(default_factory=Counter)
     entries: OrderedDict[tuple[str, ...], _Entry] = field(default_factory=OrderedDict)
+    refreshing: set[tuple[tuple[str, ...], bytes | None]] = field(default_factory=set)
     acceptances: dict[tuple[str | None, tuple[str, ...]], Acceptance] = field(default_factory=dict)
     size: int = 0
     found: Run = field(default_factory=Run)
@@ -207,15 +216,20 @@ class _Replay:
             variant=entry.meta.variant if entry and self.at_its_word else lookup.variant,
             held=any(self.held[tag] > 0 for tag in lookup.tags),
         )
-        match decide(lookup.target.policy, seen, lookup.at / _SECOND):
+        now = lookup.at / _SECOND
+        decision = decide(lookup.target.policy, seen, now, self.settings.dice)
+        match through(decision, refreshing=(lookup.key, lookup.variant) in self.refreshing):
             case Serve():
                 assert entry is not None
+                self.entries[lookup.key] = replace(entry, meta=read(entry.meta, now))
                 self.entries.move_to_end(lookup.key)
                 self._served(lookup, entry)
                 return None
             case Load(reason, fill):
                 self.found.missed(lookup, reason)
-                return self._loading(lookup, seen, fill=fill)
+                if reason is Reason.REFRESH:
+                    self.refreshing.add((lookup.key, lookup.variant))
+                return self._loading(lookup, seen, fill=fill, refresh=reason is Reason.REFRESH)
             case Bypass(reason):
                 self.found.bypassed(lookup, reason)
                 return None
@@ -234,7 +248,7 @@ class _Replay:
             case other:
                 assert_never(other)
 
-    def _loading(self, lookup: Lookup, seen: Seen, *, fill: bool) -> _Loading:
+    def _loading(self, lookup: Lookup, seen: Seen, *, fill: bool, refresh: bool) -> _Loading:
         acceptance = None if seen.held else seen.acceptance
         return _Loading(
             lookup,
@@ -242,10 +256,13 @@ class _Replay:
             touches={tag: self.touches[tag] for tag in lookup.all_tags},
             accepted=acceptance is not None and current(acceptance.tokens, self.tokens),
             fill=fill,
+            refresh=refresh,
         )
 
     def _fill(self, loading: _Loading) -> None:
         lookup, policy = loading.lookup, loading.lookup.target.policy
+        if loading.refresh:
+            self.refreshing.discard((lookup.key, lookup.variant))
         if loading.accepted and lookup.facts.status in (401, 403):
             self._change(lookup.own_tags)
         reasons = may_fill(policy, lookup.facts, lookup.tags, declared=lookup.target.declared)
@@ -270,11 +287,17 @@ class _Replay:
         lookup, policy = loading.lookup, loading.lookup.target.policy
         began = lookup.at / _SECOND
         lifetime = entry_lifetime(
-            policy, lookup.target.scope, self.settings.jitter, lookup.credential_seconds
+            policy,
+            lookup.target.scope,
+            self.settings.jitter,
+            lookup.credential_seconds,
+            negative=lookup.facts.status in NOTHING_HERE,
         )
         expires = None if lifetime is None else began + lifetime
         tokens = {tag: loading.tokens[tag] for tag in lookup.tags}
-        self._store(lookup.key, _Entry(EntryMeta(began, expires, tokens, lookup.variant), lookup))
+        took = (self.fill_at(lookup) - lookup.at) / _SECOND
+        meta = EntryMeta(began, expires, tokens, lookup.variant, took, idle_limit(policy))
+        self._store(lookup.key, _Entry(meta, lookup))
         if lookup.needs_acceptance:
             until = began + acceptance_lifetime(policy, lookup.credential_seconds)
             accepted = Acceptance(began, until, loading.tokens)

@@ -248,7 +248,8 @@ def _fits_one_line(values: list[Any] | tuple[Any, ...]) -> bool:
 def _text(value: str, *, inline: bool = False) -> object:
     if "\n" in value and not inline and _literal(value):
         return LiteralScalarString(value)
-    if _ELSEWHERE_NOT_TEXT.fullmatch(value) or not value.isprintable():
+    # YAML 1.1 readers end a plain text of a list in brackets at a question mark
+    if _ELSEWHERE_NOT_TEXT.fullmatch(value) or not value.isprintable() or "?" in value:
         return DoubleQuotedScalarString(value)
     return value
 

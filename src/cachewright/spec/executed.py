@@ -54,14 +54,23 @@ EXECUTED: frozenset[str] = frozenset(
         "cache_targets[].bypass_when",
         "cache_targets[].ignored_reads",
         "cache_targets[].max_staleness_seconds",
-        "cache_targets[].strategy.ttl.duration_seconds",
-        "cache_strategy.ttl.duration_seconds",
+        "cache_targets[].allow_stale_after_invalidation",
+        "cache_targets[].single_flight",
+        "cache_targets[].strategy.ttl",
+        "cache_strategy.ttl",
+        "cache_targets[].strategy.eviction_policy.type",
+        "cache_targets[].strategy.eviction_policy.max_items",
+        "cache_targets[].strategy.eviction_policy.max_memory_bytes",
+        "cache_strategy.eviction_policy.type",
         "cache_strategy.eviction_policy.max_items",
         "cache_strategy.eviction_policy.max_memory_bytes",
         "cache_strategy.compression",
         "configuration.redis.socket_timeout_ms",
         "configuration.redis.socket_connect_timeout_ms",
         "configuration.redis.max_connections",
+        "configuration.in_memory.max_items",
+        "configuration.in_memory.max_memory_mb",
+        "configuration.in_memory.cleanup_interval_seconds",
         "multi_tenant.enabled",
         "multi_user.enabled",
     }
@@ -69,41 +78,38 @@ EXECUTED: frozenset[str] = frozenset(
 
 _NOTHING = "nothing executes this yet"
 _SOURCES = ("claim:", "header:", "host")
-_LEVELS = frozenset({"l1", "l2"})
-_TWO_LEVELS = "only l1 and l2 are executed yet"
+_LEVELS = frozenset({"l1", "l2", "l3"})
+_THREE_LEVELS = "only l1, l2 and l3 are executed yet"
+_BY_TYPE = "entries are evicted by their type"
 _SHOWN = "only what the request itself shows is executed yet: claim:, header: and host"
-
-
-def _not_sliding(value: Any) -> bool:
-    return not value
 
 
 #: Fields of which some values are executed: the test, and what to say of the others.
 PARTLY: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "identity.user": (lambda value: value.startswith(_SOURCES), _SHOWN),
     "identity.tenant": (lambda value: value.startswith(_SOURCES), _SHOWN),
-    "cache_strategy.hierarchy_level": (lambda value: value in _LEVELS, _TWO_LEVELS),
-    "cache_targets[].levels": (lambda value: set(value) <= _LEVELS, _TWO_LEVELS),
-    "cache_targets[].strategy.hierarchy_level": (lambda value: value in (None, *_LEVELS), _TWO_LEVELS),
+    "cache_strategy.hierarchy_level": (lambda value: value in _LEVELS, _THREE_LEVELS),
+    "cache_targets[].levels": (lambda value: set(value) <= _LEVELS, _THREE_LEVELS),
+    "cache_targets[].strategy.hierarchy_level": (lambda value: value in (None, *_LEVELS), _THREE_LEVELS),
+    "cache_strategy.eviction_policy.priority_strategy": (lambda value: value != "custom", _BY_TYPE),
+    "cache_targets[].strategy.eviction_policy.priority_strategy": (lambda value: value != "custom", _BY_TYPE),
     "cache_targets[].mode": (lambda value: value in ("live", "off"), "only live and off are executed yet"),
     "cache_targets[].cache_type": (
-        lambda value: value in ("redis", "in_memory"),
-        "only redis and in_memory are executed yet",
+        lambda value: value in ("redis", "in_memory", "file"),
+        "only redis, in_memory and file are executed yet",
     ),
     "cache_targets[].strategy.pattern": (
         lambda value: value in (None, "cache_through"),
         "only cache_through is executed yet",
     ),
-    "cache_targets[].strategy.ttl.sliding_window": (_not_sliding, "entries expire without sliding"),
 }
 
 #: What happens instead, for fields where that is not plain.
 INSTEAD: Mapping[str, str] = {
-    "cache_strategy.ttl.sliding_window": "entries expire without sliding",
     "cache_strategy.pattern": "only cache_through is executed yet",
-    "cache_strategy.eviction_policy.type": "entries are evicted by lru",
+    "cache_strategy.eviction_policy.priority_callable": _BY_TYPE,
+    "cache_targets[].strategy.eviction_policy.priority_callable": _BY_TYPE,
     "cache_targets[].percent": "the target is on for every key",
-    "cache_targets[].single_flight": "concurrent misses load once per process",
     "cache_targets[].authorization": "access is proven for each full key",
     "alerts": "no alarm fires yet",
     "cache_warming": "nothing is warmed yet",

@@ -30,6 +30,7 @@ _SCOPE_FIELDS = {"tenant": "tenant_id", "user": "user_id", "cred": "cred"}
 _RESERVED_RESOURCES = frozenset({"cred", "anon"})
 _FIELD = re.compile(r"\{([^{}]*)\}")
 _INTEGER = re.compile(r"-?\d+\Z")
+_UNSAFE_ASCII = re.compile(rf"[\x00-\x20\x7f{re.escape(''.join(sorted(RESERVED)))}]")
 
 
 class KeyPatternError(ValueError):
@@ -46,14 +47,18 @@ class UnboundFieldError(LookupError):
 
 def escape(text: str) -> str:
     """`text` with every reserved, blank, control or unprintable character as `%XX` of its UTF-8 bytes."""
-    if text.isascii() and text.isalnum():
-        return text
+    if text.isascii():
+        return text if text.isalnum() else _UNSAFE_ASCII.sub(_escaped, text)
     return "".join(
         character
         if character not in RESERVED and character.isprintable() and character != " "
         else _hex(character)
         for character in text
     )
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return _hex(found[0])
 
 
 def _hex(character: str) -> str:
@@ -165,14 +170,21 @@ class KeyTemplate:
         """The key for these values. Raises `UnboundFieldError` where one is missing."""
         return ":".join(_joined(self._rendered(values, text=text)))
 
+    def bind(self, values: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
+        """The key for these values, and its `prefixes`. Raises `UnboundFieldError` where one is missing."""
+        rendered = self._rendered(values, text=True)
+        return ":".join(_joined(rendered)), self._leading(rendered)
+
     def prefixes(self, values: Mapping[str, Any], *, text: bool = True) -> tuple[str, ...]:
         """The key's leading segments, one for each scope and one for the resource under a scope.
 
         They are tags of the entry, so that all of a tenant, of a user, or of a user's resource go at once.
         """
+        return self._leading(self._rendered(values, text=text)) if self.scope_segments else ()
+
+    def _leading(self, rendered: list[str]) -> tuple[str, ...]:
         if not self.scope_segments:
             return ()
-        rendered = self._rendered(values, text=text)
         ends = (*range(2, self.scope_segments + 1, 2), self.scope_segments + 1)
         return tuple(":".join(_joined(rendered[:end])) for end in ends)
 

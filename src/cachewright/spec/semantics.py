@@ -6,8 +6,9 @@ clock, dice or a wire: `now` and random numbers are arguments.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal
 
@@ -32,6 +33,7 @@ class Reason(StrEnum):
     BYPASS_CONDITION = "bypass_condition"
     UNBOUND_KEY = "unbound_key"
     NO_STORE = "no_store"
+    ON_LOOP = "on_loop"
     # lookups that miss
     ABSENT = "absent"
     EXPIRED = "expired"
@@ -40,6 +42,7 @@ class Reason(StrEnum):
     NOT_ACCEPTED = "not_accepted"
     FOREIGN = "foreign"
     HELD = "held"
+    REFRESH = "refresh"
     # loads that are not filled
     STATUS = "status"
     SET_COOKIE = "set_cookie"
@@ -55,16 +58,35 @@ class Reason(StrEnum):
     SNAPSHOT = "snapshot"
     UNOWNED_SQL = "unowned_sql"
     CHANGED = "changed"
+    NEGATIVE = "negative"
+    TOO_MANY_TAGS = "too_many_tags"
+    TOO_MANY_KEYS = "too_many_keys"
 
 
 #: Reasons that say that the specification is incomplete: the runtime refuses the fill, `verify` shows what
 #: the specification, taken at its word, would have answered.
 GUARDS = frozenset({Reason.DEPENDENCY_DRIFT, Reason.UNKEYED_READ})
+#: Statuses that say that there is nothing here.
+NOTHING_HERE = frozenset({404, 410})
+#: Statuses that say that a load failed (RFC 5861 §4).
+FAILURES = frozenset({500, 502, 503, 504})
+
+_STEPS = 16
+_FIRST_RETRY_WAIT = 0.05
+_LONGEST_RETRY_WAIT = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How long an entry lives and when it is left alone. Times are in seconds."""
+    """How long an entry lives and when it is left alone. Times are in seconds.
+
+    An entry older than `soft_ttl` is served and loaded anew, once; with `early` > 0 that may begin earlier, the
+    more likely the longer a load takes (XFetch: Vattani, Chierichetti, Lowenstein, VLDB 2015, whose beta it is).
+    With a `longest` life every read gives an entry another `ttl`, up to `longest` after its load began.
+    For `stale_if_error` after its end an entry answers for a load that failed, with `stale_after_invalidation`
+    also one that was invalidated. What a load did not find lives `negative_ttl`, None for as long as any other
+    answer. A load that fails is repeated `retries` times.
+    """
 
     ttl: float | None
     identity_ttl: float
@@ -72,6 +94,14 @@ class Policy:
     jitter: float = 0.1
     max_body_bytes: int = 1_000_000
     statuses: frozenset[int] = frozenset({200})
+    soft_ttl: float | None = None
+    early: float = 0.0
+    longest: float | None = None
+    stale_if_error: float = 0.0
+    stale_after_invalidation: bool = False
+    negative_ttl: float | None = None
+    single_flight: Literal["process", "fleet"] = "process"
+    retries: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +109,23 @@ class EntryMeta:
     """What an entry says of itself.
 
     When its load began and when it ends (s), its tags with the tokens seen before that load, and the digest of
-    the claims it was loaded under (None where it is not bound to any).
+    the claims it was loaded under (None where it is not bound to any). Its load took `load_seconds`, 0 where
+    that does not matter. With `idle` it ends earlier, that long (s) after it was last read, at `read_at`.
     """
 
     loaded_at: float
     expires_at: float | None
     tokens: Mapping[str, Token]
     variant: bytes | None = None
+    load_seconds: float = 0.0
+    idle: float | None = None
+    read_at: float | None = None
+
+    def expired(self, now: float) -> bool:
+        """Whether its life is over at `now` (s)."""
+        if self.expires_at is not None and now >= self.expires_at:
+            return True
+        return self.idle is not None and now >= (self.read_at or self.loaded_at) + self.idle
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +152,10 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Serve:
-    """A hit; `age` in seconds since its load began."""
+    """A hit; `age` in seconds since its load began. With `refresh` it is time to load it anew, once."""
 
     age: float
+    refresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +176,11 @@ class Bypass:
 Decision = Serve | Load | Bypass
 
 
-def decide(policy: Policy, seen: Seen, now: float) -> Decision:  # noqa: PLR0911 - a list of rules, first match wins
-    """What to do with a request for which `seen` was found, at `now` (s, the clock of `loaded_at`)."""
+def decide(policy: Policy, seen: Seen, now: float, dice: float = 1.0) -> Decision:  # noqa: PLR0911 - a list of rules, first match wins
+    """What to do with a request for which `seen` was found, at `now` (s, the clock of `loaded_at`).
+
+    `dice` in (0, 1] says whether an early refresh is due; 1 is never.
+    """
     if policy.mode == "off":
         return Bypass(Reason.OFF)
     if seen.held:
@@ -144,7 +188,7 @@ def decide(policy: Policy, seen: Seen, now: float) -> Decision:  # noqa: PLR0911
     entry = seen.entry
     if entry is None:
         return Load(Reason.ABSENT)
-    if entry.expires_at is not None and now >= entry.expires_at:
+    if entry.expired(now):
         return Load(Reason.EXPIRED)
     if not current(entry.tokens, seen.tokens):
         return Load(Reason.INVALIDATED)
@@ -154,7 +198,82 @@ def decide(policy: Policy, seen: Seen, now: float) -> Decision:  # noqa: PLR0911
         return Load(Reason.FOREIGN)
     if seen.needs_acceptance and not accepted(seen.acceptance, seen.tokens, now):
         return Load(Reason.NOT_ACCEPTED)
+    return Serve(max(0.0, now - entry.loaded_at), refresh=_due(policy, entry, now, dice))
+
+
+def serves_until(policy: Policy, seen: Seen) -> float:
+    """Until when (s) `decide`, which serves what was `seen` and asks for no refresh, says so again.
+
+    That is as long as nothing that was seen changes. Minus infinity where chance or the next read decides.
+    """
+    entry = seen.entry
+    if entry is None or policy.early > 0 or entry.idle is not None:
+        return -math.inf
+    ends = [entry.expires_at, None if policy.soft_ttl is None else entry.loaded_at + policy.soft_ttl]
+    if seen.needs_acceptance:
+        ends.append(-math.inf if seen.acceptance is None else seen.acceptance.expires_at)
+    return min((end for end in ends if end is not None), default=math.inf)
+
+
+def _due(policy: Policy, entry: EntryMeta, now: float, dice: float) -> bool:
+    """Whether an entry that is served should be loaded anew: past its soft end, or before it by chance."""
+    end = entry.expires_at
+    if policy.soft_ttl is not None:
+        soft = entry.loaded_at + policy.soft_ttl
+        end = soft if end is None else min(soft, end)
+    if end is None:
+        return False
+    early = entry.load_seconds * policy.early * -math.log(dice) if policy.early > 0 else 0.0
+    return now + early >= end
+
+
+def through(decision: Decision, *, refreshing: bool) -> Decision:
+    """`decision` where nothing may be loaded in the background, as for a request to an endpoint.
+
+    One request goes through in place of a refresh; those that come while one is under way are served.
+    """
+    if isinstance(decision, Serve) and decision.refresh and not refreshing:
+        return Load(Reason.REFRESH)
+    return decision
+
+
+def fallback(policy: Policy, seen: Seen, now: float) -> Serve | None:
+    """What may answer in place of a load that failed at `now` (s), if anything.
+
+    The entry's tokens must have been asked for and stand, unless the policy allows what was invalidated. Who
+    may have it is never relaxed.
+    """
+    entry = seen.entry
+    if entry is None or seen.held or policy.mode == "off" or entry.variant != seen.variant:
+        return None
+    hard = None if entry.expires_at is None else entry.expires_at + policy.stale_if_error
+    stands = current(entry.tokens, seen.tokens) and all(tag in entry.tokens for tag in seen.predicted)
+    if (hard is not None and now >= hard) or not (stands or policy.stale_after_invalidation):
+        return None
+    if seen.needs_acceptance and not accepted(seen.acceptance, seen.tokens, now):
+        return None
     return Serve(max(0.0, now - entry.loaded_at))
+
+
+def read(entry: EntryMeta, now: float) -> EntryMeta:
+    """`entry` after it was served at `now` (s): itself, or with a longer life where reads prolong it.
+
+    A read within a sixteenth of `idle` after the last one prolongs nothing: there is hardly anything to gain.
+    """
+    if entry.idle is None or now - (entry.read_at or entry.loaded_at) < entry.idle / _STEPS:
+        return entry
+    return replace(entry, read_at=now)
+
+
+def retry_wait(policy: Policy, failures: int, dice: float) -> float | None:
+    """How long (s) to wait before a load that failed `failures` times is repeated; None: it is not.
+
+    Exponential with full jitter (`dice` in [0, 1)), so that processes that failed together do not come back
+    together (AWS Architecture Blog, "Exponential Backoff And Jitter").
+    """
+    if failures > policy.retries:
+        return None
+    return dice * min(_LONGEST_RETRY_WAIT, _FIRST_RETRY_WAIT * 2.0 ** (failures - 1))
 
 
 def current(own: Mapping[str, Token], now: Mapping[str, Token]) -> bool:
@@ -168,20 +287,45 @@ def accepted(acceptance: Acceptance | None, tokens: Mapping[str, Token], now: fl
 
 
 def entry_lifetime(
-    policy: Policy, scope: Scope, jitter: float, credential_seconds: float | None
+    policy: Policy, scope: Scope, jitter: float, credential_seconds: float | None, *, negative: bool = False
 ) -> float | None:
-    """How long a new entry lives (s), None for no limit.
+    """How long a new entry lives (s) at most, None for no limit. A `negative` one says that nothing was found.
 
     `jitter` in [-1, 1] spreads expiries by the policy's share. An entry keyed by a credential is its own
     acceptance, so the limits of acceptances bound it: `identity_ttl`, and what is left of the credential.
     """
-    lifetime = None if policy.ttl is None else policy.ttl * (1 + policy.jitter * jitter)
+    span = policy.ttl if policy.longest is None else policy.longest
+    if negative and policy.negative_ttl is not None:
+        span = policy.negative_ttl if span is None else min(span, policy.negative_ttl)
+    lifetime = None if span is None else span * (1 + policy.jitter * jitter)
+    if lifetime is not None and policy.longest is not None:
+        lifetime = min(lifetime, policy.longest)
     if scope is not Scope.CREDENTIAL:
         return lifetime
     limits = [
         limit for limit in (lifetime, acceptance_lifetime(policy, credential_seconds)) if limit is not None
     ]
     return min(limits)
+
+
+def idle_limit(policy: Policy) -> float | None:
+    """How long (s) an entry lives without being read, None where reads prolong nothing."""
+    return None if policy.longest is None else policy.ttl
+
+
+def kept(policy: Policy) -> float:
+    """How long (s) stores keep an entry after its end, to answer for loads that fail.
+
+    Not where reads prolong its life: that a store still holds it is what says that it was read.
+    """
+    return 0.0 if policy.longest is not None else policy.stale_if_error
+
+
+def hard_limit(policy: Policy) -> float | None:
+    """How long (s) a store may hold an entry of this policy, jitter aside; None for no limit."""
+    if policy.ttl is None:
+        return None
+    return (policy.ttl if policy.longest is None else policy.longest) + kept(policy)
 
 
 def acceptance_lifetime(policy: Policy, credential_seconds: float | None) -> float:

@@ -31,6 +31,8 @@ _LONGEST = 64
 _LARGEST = 10**40
 
 NAMESPACE_TAG = "ns"
+#: What the tag of a single key begins with; only the entry of that key holds it.
+KEY_TAG = "key:"
 #: NULL in an image of a row: known, and equal to no value that a read could pin.
 NULL = "%null"
 

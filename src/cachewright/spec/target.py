@@ -8,6 +8,7 @@ from typing import Any
 
 from cachewright.errors import SpecError
 from cachewright.spec import tags as t
+from cachewright.spec.cache_targets import CacheTarget
 from cachewright.spec.conditions import Condition, ConditionError
 from cachewright.spec.document import Document
 from cachewright.spec.identity import covered
@@ -21,6 +22,7 @@ Values = Mapping[str, Any]
 #: Fields that may be absent from a request: absence is a value of its own (absent is not empty).
 _OPTIONAL = ("query.", "header.", "cookie.")
 _NAMED = ("query.", "path.", "header.", "cookie.", "claim.")
+_TYPE_LEVELS: Mapping[str, tuple[str, ...]] = {"in_memory": ("l1",), "file": ("l3",)}
 _SCOPE_FIELD = {Scope.USER: "user_id", Scope.TENANT: "tenant_id", Scope.CREDENTIAL: "cred"}
 
 
@@ -58,6 +60,11 @@ class Target:
         """Whether the specification says what a load without SQL depends on, or how stale it may be."""
         return bool(self.depends_on) or self.max_staleness is not None
 
+    @property
+    def open_ended(self) -> bool:
+        """Whether anybody can make up keys without end: a query parameter, header or cookie stands in them."""
+        return any(field.startswith(_OPTIONAL) for field in self.key.fields)
+
     def unkeyed(
         self,
         identity: Mapping[str, str],
@@ -94,12 +101,13 @@ class Target:
                 if not field.startswith(_OPTIONAL):
                     raise UnboundFieldError(field)
                 given[field] = None
-        found = [t.NAMESPACE_TAG, t.target_tag(self.name), *self.key.prefixes(given)]
+        key, prefixes = self.key.bind(given)
+        found = [t.NAMESPACE_TAG, t.target_tag(self.name), *prefixes]
         if self.scope is Scope.CREDENTIAL and given.get("cred") != ANONYMOUS:
             found.append(t.credential_tag(given["cred"]))
         for template in self.depends_on:
             found.extend(template.bind(given))
-        return Bound(self.key.render(given), tuple(dict.fromkeys(found)))
+        return Bound(key, tuple(dict.fromkeys(found)))
 
     def bypassed(self, values: Values) -> bool:
         """Whether a `bypass_when` condition of the target holds for this request."""
@@ -177,7 +185,7 @@ def _target(document: Document, index: int) -> Target:
     scope = Scope(item.scope or "credential")
     key = _key(document, index, template, scope)
     return Target(
-        name=item.name or f"{method or 'GET'} {template}",
+        name=target_name(item),
         method=(method or "GET").upper(),
         template=template,
         scope=scope,
@@ -187,7 +195,7 @@ def _target(document: Document, index: int) -> Target:
             for at, text in enumerate(item.depends_on)
         ),
         policy=_policy(document.spec, index),
-        levels=_levels(document.spec, index),
+        levels=levels_of(document.spec, item),
         bypass=tuple(
             _parsed(document, (*place, "bypass_when", at), Condition.parse, text, template)
             for at, text in enumerate(item.bypass_when)
@@ -198,12 +206,21 @@ def _target(document: Document, index: int) -> Target:
     )
 
 
-def _levels(spec: CachingSpecification, index: int) -> tuple[str, ...]:
-    """The tiers of a target: its own, else memory where its type says so, else the strategy's level."""
-    item = spec.cache_targets[index]
+def target_name(item: CacheTarget) -> str:
+    """The name of a target: its own, else what is cached; an endpoint's has a method."""
+    if item.name is not None or item.endpoint is None:
+        return item.name or item.subject
+    method, _, template = item.endpoint.strip().rpartition(" ")
+    return f"{method or 'GET'} {template}"
+
+
+def levels_of(spec: CachingSpecification, item: CacheTarget | None) -> tuple[str, ...]:
+    """The tiers of a target, or of whatever is no target: its own, else those of its type, else the strategy's."""
+    if item is None:
+        return (spec.cache_strategy.hierarchy_level,)
     if item.levels:
         return tuple(item.levels)
-    return ("l1",) if item.cache_type == "in_memory" else (spec.strategy_of(item).hierarchy_level,)
+    return _TYPE_LEVELS.get(item.cache_type or "") or (spec.strategy_of(item).hierarchy_level,)
 
 
 def _problem(scope: Scope, key: KeyTemplate) -> str | None:
@@ -271,8 +288,12 @@ def _policy(spec: CachingSpecification, index: int) -> Policy:
     limits = [
         limit for limit in (ttl.duration_seconds, item.max_staleness_seconds or None) if limit is not None
     ]
+    caps = [limit for limit in (ttl.max_duration_seconds, item.max_staleness_seconds or None) if limit]
     return Policy(
         ttl=float(min(limits)) if limits else None,
         identity_ttl=float(spec.consistency.identity_ttl_seconds),
         mode=item.mode,
+        longest=float(min(caps)) if ttl.sliding_window else None,
+        stale_after_invalidation=item.allow_stale_after_invalidation,
+        single_flight=item.single_flight,
     )

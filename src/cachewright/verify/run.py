@@ -10,7 +10,6 @@ from cachewright.integrations.exchange import Outcome
 from cachewright.integrations.install import Installed, Surroundings
 from cachewright.runtime.lookup import LookupRequest
 from cachewright.spec.document import Document
-from cachewright.spec.target import compile_plan
 from cachewright.verify.twin import Twin
 
 
@@ -28,4 +27,5 @@ def build_twin(app: Any, document: Document, surroundings: Surroundings) -> Twin
         return dict(now.seen.tokens) == outcome.tokens
 
     root_path = str(getattr(root_of(app), "root_path", "") or "")
-    return Twin(installed, compile_plan(document).targets.values(), still_current, root_path=root_path)
+    targets = installed.plan.targets.values() if installed.plan is not None else ()
+    return Twin(installed, targets, still_current, root_path=root_path)

@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from cachewright.spec.tags import KEY_TAG
+
 
 def entry_name(key: str) -> str:
     """The name under which the entry of a logical key is stored, in every tier."""
@@ -15,6 +17,21 @@ def entry_name(key: str) -> str:
 def acceptance_name(credential: str, key: str) -> str:
     """The name under which the acceptance of a credential for a logical key is stored, in every tier."""
     return f"a:{credential}:{key}"
+
+
+def belongs(name: str, key: str) -> bool:
+    """Whether what stands under `name` is an entry, an acceptance or a token of `key`, or of one below it."""
+    kind, _, rest = name.partition(":")
+    match kind:
+        case "e":
+            own = rest
+        case "a":
+            own = rest.partition(":")[2]
+        case "v":
+            own = rest.removeprefix(KEY_TAG)
+        case _:
+            return False
+    return own == key or own.startswith(f"{key}:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +49,11 @@ class Store(Protocol):
     def struggling(self) -> bool:
         """Whether calls have been failing lately, so that repeating one at once is pointless."""
 
-    async def read(self, names: Sequence[str], tags: Sequence[str]) -> Answer:
-        """What stands under these names and tags, in one round trip; what is absent is left out."""
+    async def read(self, names: Sequence[str], tags: Sequence[str], *, mint: Collection[str] = ()) -> Answer:
+        """What stands under these names and tags, in one round trip; what is absent is left out.
+
+        Tokens of `mint`, some of `tags`, are made where they are absent.
+        """
 
     async def mint(self, tags: Collection[str]) -> dict[str, bytes]:
         """Tokens for tags that had none: a new one, or the one that somebody else made meanwhile."""
@@ -43,6 +63,18 @@ class Store(Protocol):
 
     async def change(self, tags: Collection[str]) -> int:
         """Give new tokens to the tags that have one, and tell every process; how many had one."""
+
+    async def prolong(self, name: str, seconds: float) -> None:
+        """Let what stands under `name` live for `seconds` from now; nothing where nothing does."""
+
+    async def claim(self, name: str, value: bytes, seconds: float) -> bytes | None:
+        """Put `value` under `name` for `seconds` if nothing stands there; else what does."""
+
+    async def settle(self, name: str, value: bytes | None, seconds: float) -> None:
+        """Put `value` there instead, None for nothing, and tell every process that the flight has ended so."""
+
+    async def erase(self, key: str) -> int:
+        """Remove the entries, acceptances and tokens of this logical key and of those below it; how many."""
 
     async def aclose(self) -> None:
         """Let go of all connections. May be called again."""

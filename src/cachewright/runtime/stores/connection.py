@@ -1,17 +1,16 @@
 """Exchanges with a Redis or Valkey server: pinned timeouts, no retries, a breaker, our own errors.
 
 redis-py's defaults let one command hang for a minute when a server stops answering (ten retries of five
-seconds), so nothing here is left to them. RESP2 is chosen on purpose: no push frames between replies, no
-HELLO and no maintenance handshake, so that the minimal ACL of the protocol is enough.
+seconds), so nothing here is left to them: redis-py opens a connection and logs in, the rest is a `Line`.
+RESP2 is chosen on purpose: no push frames between replies and no maintenance handshake, so that the minimal
+ACL of the protocol is enough.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from redis.asyncio import ConnectionPool
@@ -26,16 +25,12 @@ from cachewright.errors import StoreUnavailableError
 from cachewright.runtime.breaker import Breaker
 from cachewright.runtime.settings import Clock, Settings
 from cachewright.runtime.stats import Stats
+from cachewright.runtime.stores.line import AwayError, Command, Exchange, Line, Reply, code_of, pack
 from cachewright.runtime.tasks import Tasks
 
-_log = logging.getLogger("cachewright")
+__all__ = ["Command", "Reply", "Wire", "accepted"]
 
-Command = tuple[str | bytes | int, ...]
-#: A reply as the server gave it, or the error it gave instead.
-Reply = bytes | int | list[Any] | ResponseError | None
-#: Exchanges for reading under way at once; callers that come meanwhile share the next one.
-_READS_AT_ONCE = 2
-_KEYS_A_READ = 2048
+_log = logging.getLogger("cachewright")
 _END_SECONDS = 1.0
 _CLOSED = "the store was closed"
 _FAILED = "an exchange with the store failed unexpectedly"
@@ -43,16 +38,16 @@ _LEFT_ALONE = "the store failed lately and is left alone for a moment"
 
 
 class Wire:
-    """A bounded set of connections to one server, for one event loop.
+    """The line to one server, for one event loop: opened when it is needed, again when it was lost.
 
-    redis-py's own pools spend more time on their books than a read takes.
-    Exchanges run in `tasks`, to their end: a request that is cancelled leaves no reply on a connection, and
-    a wave of cancellations is no wave of new connections.
+    Exchanges that are under way are carried to their end: a request that is cancelled leaves no reply behind,
+    and a wave of cancellations is no wave of new connections. What was under way when the server let go of an
+    idle connection is sent a second time. `clock` is boot time (s).
     """
 
     def __init__(self, url: str, settings: Settings, *, clock: Clock, stats: Stats) -> None:
         pinned: dict[str, Any] = {
-            # Bounded by `exchange`: asyncio.wait_for, used for it, can lose a cancellation before 3.12.
+            # Bounded here: asyncio.wait_for, used for it, can lose a cancellation before 3.12.
             "socket_timeout": None,
             "socket_connect_timeout": settings.connect_timeout,
             "retry": Retry(NoBackoff(), 0),
@@ -62,168 +57,188 @@ class Wire:
             "decode_responses": False,
         }
         self._factory = ConnectionPool(**{**parse_url(url), **pinned})
-        self._places = asyncio.Semaphore(settings.max_connections)
-        self._idle: list[AbstractConnection] = []
         self._read_timeout = settings.read_timeout
         self._longest = settings.read_timeout + settings.connect_timeout
         self._clock = clock
         self._stats = stats
+        self._line: Line | None = None
+        self._lines: set[Line] = set()
+        self._queue: list[Exchange] = []
+        self._opening: asyncio.Task[None] | None = None
+        self._closed = False
         self.breaker = Breaker()
         self.tasks = Tasks()
-        self._closed = False
+        #: What the server said it is: `standalone`, `cluster` or `sentinel`; None where it did not say.
+        self.mode: str | None = None
+        #: When it was heard last (boot time, s).
+        self.heard: float | None = None
 
     def connection(self) -> AbstractConnection:
         """A new connection, not yet open."""
         connection: AbstractConnection = self._factory.make_connection()  # type: ignore[no-untyped-call] # redis-py
         return connection
 
-    async def exchange(self, commands: Sequence[Command], *, insist: bool = False) -> list[Reply]:
+    async def exchange(
+        self, commands: Sequence[Command], *, insist: bool = False, repeat: bool = True
+    ) -> list[Reply]:
         """Send `commands` in one go and return their replies, errors among them in their places.
 
-        `insist` tries although the breaker is open. Raises `StoreUnavailableError`.
+        `insist` tries although the breaker is open; `repeat` allows to send them twice where the connection is
+        lost. Raises `StoreUnavailableError`, also where the server is no primary or has no data yet.
         """
-        if self._closed:
-            raise StoreUnavailableError(_CLOSED)
-        if not self.breaker.enter(self._clock()) and not insist:
-            raise StoreUnavailableError(_LEFT_ALONE)
-        try:
-            async with asyncio.timeout(self._longest):
-                replies = await self._talk(commands)
-        except (RedisError, OSError) as error:
-            self.breaker.failed(self._clock())
-            self._stats.store_failed(timeout=isinstance(error, (TimeoutError, RedisTimeoutError)))
-            raise StoreUnavailableError(f"the store did not answer ({type(error).__name__})") from error
-        except asyncio.CancelledError:
-            self.breaker.abandoned()
-            raise
-        except Exception as error:
-            _log.exception("an exchange with the store failed")
-            self.breaker.failed(self._clock())
-            self._stats.store_failed(timeout=False)
-            raise StoreUnavailableError(_FAILED) from error
-        self.breaker.succeeded(self._clock())
+        replies = await self.ask(commands, insist=insist, repeat=repeat)
+        for reply in replies:
+            if type(reply) is AwayError:
+                raise StoreUnavailableError(f"the store is away ({code_of(reply)})")
         return replies
 
-    def check(self) -> None:
-        """Raise `StoreUnavailableError` at once where the breaker would let no call through."""
-        if not self.breaker.admits(self._clock()):
-            raise StoreUnavailableError(_LEFT_ALONE)
-
-    async def _talk(self, commands: Sequence[Command]) -> list[Reply]:
-        async with self._places:
-            connection = self._idle.pop() if self._idle else self.connection()
-            reused = connection.is_connected
-            try:
-                return await self._ask(connection, commands)
-            except RedisConnectionError:
-                if not reused:
-                    raise
-                # The server let go of it while it was idle. Every command here may be sent twice.
-                return await self._ask(connection, commands)
-            finally:
-                self._idle.append(connection)
-
-    async def _ask(self, connection: AbstractConnection, commands: Sequence[Command]) -> list[Reply]:
+    def ask(
+        self, commands: Sequence[Command], *, insist: bool = False, repeat: bool = True
+    ) -> asyncio.Future[list[Reply]]:
+        """As `exchange`, without waiting; what it says of servers that are away is left to the caller."""
+        if self._closed:
+            raise StoreUnavailableError(_CLOSED)
         try:
-            if not connection.is_connected:
-                await connection.connect()  # type: ignore[no-untyped-call] # redis-py
-            async with asyncio.timeout(self._read_timeout):
-                await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
-                return [await _reply(connection) for _ in commands]
+            packed = pack(commands)
+        except (TypeError, ValueError) as error:  # a name that cannot be encoded
+            raise StoreUnavailableError("a command cannot be sent") from error
+        if not self.breaker.enter(self._clock()) and not insist:
+            raise StoreUnavailableError(_LEFT_ALONE)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._read_timeout
+        exchange = Exchange(packed, len(commands), loop.create_future(), deadline, repeat)
+        if self._line is None:
+            self._wait_for_a_line(exchange)
+        else:
+            self._line.send(exchange)
+        return exchange.future
+
+    def _wait_for_a_line(self, exchange: Exchange) -> None:
+        self._queue.append(exchange)
+        if self._opening is None:
+            self._opening = self.tasks.spawn(self._open())
+
+    async def _open(self) -> None:
+        queue: list[Exchange] = []
+        try:
+            async with asyncio.timeout(self._longest):
+                line = await self._dial()
+        except Exception as error:  # noqa: BLE001 - whatever it was, nobody may wait for ever
+            queue, self._queue = self._queue, []
+            self._failed(error, queue)
+        else:
+            self._line = line
+            queue, self._queue = self._queue, []
+            deadline = asyncio.get_running_loop().time() + self._read_timeout
+            for exchange in queue:
+                exchange.deadline = deadline
+                line.send(exchange)
+        finally:
+            self._opening = None
+
+    async def _dial(self) -> Line:
+        """Connect, log in, and ask who is there."""
+        connection = self.connection()
+        line = Line(on_reply=self._replied, on_lost=self._lost)
+        try:
+            await connection.connect()  # type: ignore[no-untyped-call] # redis-py
+            writer = connection._writer  # noqa: SLF001 - redis-py gives no other way to its open stream
+            connection._writer = connection._reader = None  # noqa: SLF001 - it is the line's from now on
+            assert writer is not None
+            self._lines.add(line)
+            line.take(writer)
+            await self._greet(line)
         except BaseException:
+            line.lose(RedisConnectionError("not opened"))
             await connection.disconnect(nowait=True)
             raise
+        return line
+
+    async def _greet(self, line: Line) -> None:
+        """HELLO tells a cluster from a single server, and a primary from a replica, under the minimal ACL."""
+        loop = asyncio.get_running_loop()
+        hello = Exchange(
+            pack([("HELLO", 2)]), 1, loop.create_future(), loop.time() + self._read_timeout, repeatable=False
+        )
+        line.send(hello)
+        (reply,) = await hello.future
+        if type(reply) is AwayError:
+            raise reply
+        told = _pairs(reply)
+        self.mode = told.get(b"mode", b"standalone").decode("ascii", "replace")
+        # A replica in a cluster says itself where to go; any other answers with what is old.
+        if self.mode != "cluster" and told.get(b"role", b"master") not in {b"master", b"primary"}:
+            raise ReadOnlyError("a replica, not a primary")
+
+    def drop(self) -> None:
+        """Open a new line for what comes next; what is under way is asked again."""
+        if self._line is not None:
+            self._line.lose(RedisConnectionError("not trusted any more"))
+
+    def _replied(self, line: Line, there: bool) -> None:  # noqa: FBT001 - a callback with one fact to tell
+        self.heard = now = self._clock()
+        if line is not self._line:
+            return
+        if there:
+            self.breaker.succeeded(now)
+            return
+        self.breaker.failed(now)
+        self._stats.store_failed(timeout=False)
+        line.lose(RedisConnectionError("no primary any more"))
+
+    def _lost(self, line: Line, reason: Exception, left: list[Exchange]) -> None:
+        self._lines.discard(line)
+        if self._line is not line:  # it was being opened: whoever does that says what it means
+            for exchange in left:
+                exchange.future.set_exception(reason)
+            return
+        self._line = None
+        left = [exchange for exchange in left if not exchange.future.done()]
+        late = isinstance(reason, TimeoutError) or self._closed
+        again = [exchange for exchange in left if exchange.repeatable and not late]
+        for exchange in again:
+            # Most likely the server let go of it while it was idle. Every such command may be sent twice.
+            exchange.repeatable = False
+            exchange.replies.clear()
+            self._wait_for_a_line(exchange)
+        if len(again) < len(left):
+            self._failed(reason, left if not again else [each for each in left if each not in set(again)])
+
+    def _failed(self, error: Exception, left: Iterable[Exchange]) -> None:
+        text = _CLOSED if self._closed else f"the store did not answer ({type(error).__name__})"
+        if not self._closed:
+            self.breaker.failed(self._clock())
+            self._stats.store_failed(timeout=isinstance(error, (TimeoutError, RedisTimeoutError)))
+            if not isinstance(error, (RedisError, OSError)):
+                _log.error("an exchange with the store failed", exc_info=error)
+                text = _FAILED
+        for exchange in left:
+            if not exchange.future.done():
+                exchange.future.set_exception(StoreUnavailableError(text))
 
     async def aclose(self) -> None:
-        """Cancel what is under way and close every connection."""
+        """End what is under way and close every connection."""
         self._closed = True
         await self.tasks.end(_END_SECONDS)
-        for connection in self._idle:
-            await connection.disconnect(nowait=True)
-        self._idle.clear()
+        queue, self._queue = self._queue, []
+        self._failed(RedisConnectionError(_CLOSED), queue)
+        lines = list(self._lines)
+        for line in lines:
+            line.lose(RedisConnectionError(_CLOSED))
+        if lines:
+            await asyncio.wait([line.gone for line in lines], timeout=_END_SECONDS)
 
 
-async def _reply(connection: AbstractConnection) -> Reply:
-    try:
-        reply: Reply = await connection.read_response()
-    except ReadOnlyError:
-        raise  # a primary that became a replica: this connection is of no use any more
-    except ResponseError as error:
-        return error
+def accepted(reply: Reply) -> Any:
+    """What the server answered; raises `StoreUnavailableError` where it refused."""
+    if isinstance(reply, ResponseError):
+        raise StoreUnavailableError(f"the store refused a command ({code_of(reply)})") from reply
     return reply
 
 
-class SharedReads:
-    """Many reads in few exchanges: what is asked while others are under way goes out together."""
-
-    def __init__(self, wire: Wire) -> None:
-        self._wire = wire
-        self._waiting: deque[_Waiting] = deque()
-        self._under_way = 0
-
-    async def mget(self, keys: Sequence[str]) -> Mapping[str, bytes]:
-        """Values by key, of at least those of `keys` that exist. Raises `StoreUnavailableError`."""
-        self._wire.check()
-        future: asyncio.Future[Mapping[str, bytes]] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(keys, future))
-        if len(self._waiting) == 1 and self._under_way < _READS_AT_ONCE:
-            self._under_way += 1
-            self._wire.tasks.spawn(self._run())
-        return await future
-
-    async def _run(self) -> None:
-        try:
-            while self._waiting:
-                await self._read(self._take())
-        finally:
-            self._under_way -= 1
-            self.abandon()
-
-    def abandon(self) -> None:
-        """Answer everybody who still waits: the store was closed."""
-        _settle(self._waiting, StoreUnavailableError(_CLOSED))
-        self._waiting.clear()
-
-    def _take(self) -> list[_Waiting]:
-        batch = [self._waiting.popleft()]
-        count = len(batch[0].keys)
-        while self._waiting and count + len(self._waiting[0].keys) <= _KEYS_A_READ:
-            batch.append(self._waiting.popleft())
-            count += len(batch[-1].keys)
-        return batch
-
-    async def _read(self, batch: list[_Waiting]) -> None:
-        outcome: Mapping[str, bytes] | StoreUnavailableError = StoreUnavailableError(_CLOSED)
-        try:
-            keys = tuple(dict.fromkeys(key for waiting in batch for key in waiting.keys))
-            (reply,) = await self._wire.exchange([("MGET", *keys)])
-            outcome = _by_key(keys, reply)
-        except StoreUnavailableError as error:
-            outcome = error
-        except Exception:  # noqa: BLE001 - whatever it was, nobody may wait for ever
-            _log.exception("a read of the store failed")
-            outcome = StoreUnavailableError(_FAILED)
-        finally:
-            _settle(batch, outcome)
-
-
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    keys: Sequence[str]
-    future: asyncio.Future[Mapping[str, bytes]]
-
-
-def _by_key(keys: Sequence[str], reply: Reply) -> dict[str, bytes] | StoreUnavailableError:
+def _pairs(reply: Reply) -> dict[bytes, bytes]:
+    """The names and values of a flat list, as far as they are texts."""
     if not isinstance(reply, list):
-        return StoreUnavailableError("the store refused to read")
-    return {key: value for key, value in zip(keys, reply, strict=True) if value is not None}
-
-
-def _settle(batch: Iterable[_Waiting], outcome: Mapping[str, bytes] | StoreUnavailableError) -> None:
-    for waiting in batch:
-        if waiting.future.done():
-            continue
-        if isinstance(outcome, StoreUnavailableError):
-            waiting.future.set_exception(StoreUnavailableError(outcome.message))
-        else:
-            waiting.future.set_result(outcome)
+        return {}
+    pairs = zip(reply[::2], reply[1::2], strict=False)
+    return {name: value for name, value in pairs if isinstance(name, bytes) and isinstance(value, bytes)}

@@ -1,55 +1,120 @@
 """The l1 tier: decoded entries of this process, bounded by items and bytes. Safe to call from any thread.
 
-A plain `OrderedDict`: an entry that leaves must also leave the index by tag, and two bounds hold at once.
-cachebox has one bound and does not tell which items it evicts.
+One plain dict, with the order of eviction running through the items (see `eviction`). There is no index by tag: an
+invalidation notes its tags, which costs the same for one item as for a million; a read compares an item with what
+was noted since it was last looked at, and the sweep, a few hundred items a step, gives the memory back. Equal
+tokens are held once, so that an item costs little beside its payload.
+
+Not cachebox: its caches have one bound each, sort where they count uses, and cannot be swept in steps.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from typing import ClassVar
 
-from cachewright.runtime.codec import Accepted, Entry
+from cachewright.runtime.codec import Entry
+from cachewright.runtime.settings import Bounds
+from cachewright.runtime.stats import Stats
+from cachewright.runtime.stores.admission import Doorkeeper
+from cachewright.runtime.stores.eviction import Node, order_of
+from cachewright.runtime.stores.records import Name, Record, end_of, has_ended, held_name
 
-Record = Entry | Accepted
-
-#: What one item costs beside its payload: the objects that hold it, and its place in the index for each tag.
-_ITEM_BYTES = 600
-_TAG_BYTES = 200
+#: What one item costs beside its payload and its key, and what each tag of tokens that nothing shares adds.
+_ITEM_BYTES = 430
+_TAG_BYTES = 40
 #: An item larger than this share of the whole would push out too many others.
 _LARGEST_SHARE = 8
-#: Names dropped at once for one call; the rest cannot be served either (their tokens are gone) and ages out.
-_DROPPED_AT_ONCE = 512
+#: Invalidated tags that are remembered; past them, what was not looked at since the oldest counts as dropped.
+_NOTED_TAGS = 10_000
+#: Distinct sets of tokens that are held once, and distinct tags and tokens in them.
+_SHARED_SETS = 512
+_SHARED_WORDS = 2048
+#: Where there is no room, so many items are looked at for one that has expired before a live one must leave.
+_LOOKED_AT = 16
+#: Items that one step of the sweep looks at.
+STEP = 128
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A record, until when (boot time, s) it may be served without asking for its tokens, and its weight."""
+class Item(Node):
+    """A record, and until when (boot time, s) it may be served without asking for its tokens."""
 
-    record: Record
-    lease: float
-    size: int
+    __slots__ = ("group", "lease", "record", "turn")
+
+    demotes: ClassVar[bool] = False
+
+    def __init__(self, record: Record, lease: float, turn: int, group: _Group) -> None:
+        self.record = record
+        self.lease = lease
+        self.turn = turn
+        self.group = group
 
 
-def weight(name: str, record: Record) -> int:
-    """How many bytes an item counts for."""
-    payload = len(record.payload) if isinstance(record, Entry) else 0
-    tags = sum(len(tag) + _TAG_BYTES for tag in record.tokens)
-    return _ITEM_BYTES + len(name) + len(record.key) + payload + tags
+class _Demotable(Item):
+    """An item that goes to the files where it leaves for want of room. A class costs less than a field."""
+
+    __slots__ = ()
+
+    demotes: ClassVar[bool] = True
+
+
+class _Group:
+    """The items that share one order of eviction and its bounds."""
+
+    __slots__ = ("bounds", "bytes", "count", "hand", "left", "order")
+
+    def __init__(self, bounds: Bounds) -> None:
+        self.bounds = bounds
+        self.order = order_of(bounds.policy)
+        self.count = 0
+        self.bytes = 0
+        self.hand: Node | None = None  # the sweep looks at this one next; None: at the first one
+        self.left = 0  # and at so many before it begins anew
+
+
+def weight(record: Record) -> int:
+    """How many bytes an item counts for: about what it takes, where few items share their tokens."""
+    payload = len(record.payload) if isinstance(record, Entry) else len(record.credential)
+    return _ITEM_BYTES + len(record.key) + payload + _TAG_BYTES * len(record.tokens)
 
 
 class MemoryStore:
-    """Least recently used items leave first, where there are more than `items` or over `limit` bytes."""
+    """Records in memory. Where there is no room the next in the order of eviction leaves.
 
-    def __init__(self, *, items: int, limit: int) -> None:
-        self._most = items
-        self._limit = limit
+    `bounds` are those of the whole and of what has no bounds of its own; `groups` have an order of their own, and
+    bounds within the whole. Where the whole is full, the group that holds the most bytes gives one up. Records
+    that leave for want of room and were put with `demotes` are handed to `demote`, outside the lock.
+    """
+
+    def __init__(
+        self,
+        bounds: Bounds,
+        *,
+        groups: Mapping[str, Bounds] | None = None,
+        doorkeeper: Doorkeeper | None = None,
+        stats: Stats | None = None,
+        demote: Callable[[list[Record]], object] | None = None,
+    ) -> None:
+        self._bounds = bounds
+        self._common = _Group(bounds)
+        self._groups = {name: _Group(own) for name, own in (groups or {}).items()}
+        self._all = (self._common, *self._groups.values())
+        self._doorkeeper = doorkeeper
+        self._stats = stats if stats is not None else Stats()
+        self._demote = demote
         self._lock = threading.Lock()
-        self._items: OrderedDict[str, Item] = OrderedDict()
-        self._names: dict[str, set[str]] = {}
+        self._items: dict[Name, Item] = {}
+        self._grown: dict[Name, int] = {}
         self._bytes = 0
+        self._grace = 0.0
+        self._swept = 0
+        self._turn = 0
+        self._floor = 0
+        self._dropped: OrderedDict[str, int] = OrderedDict()
+        self._shared = _Shared()
 
     def __len__(self) -> int:
         return len(self._items)
@@ -59,58 +124,277 @@ class MemoryStore:
         """The weight of everything held, in bytes."""
         return self._bytes
 
-    def get(self, name: str) -> Item | None:
-        """The item of this name, now the most recently used one."""
+    def get(self, name: Name) -> Item | None:
+        """The item of this name; that is a use of it."""
+        with self._lock:
+            item = self._live(name)
+            if item is not None:
+                _step_aside(item.group, item)
+                item.group.order.use(item)
+            return item
+
+    def peek(self, name: Name) -> Item | None:
+        """The item of this name; that is no use of it. Without a lock, unless something was dropped since."""
+        item = self._items.get(name)
+        if item is None or item.turn == self._turn:
+            return item
+        with self._lock:
+            return self._live(name)
+
+    def put(
+        self,
+        record: Record,
+        lease: float,
+        *,
+        now: float,
+        target: str = "",
+        open_ended: bool = False,
+        demotes: bool = False,
+    ) -> bool:
+        """Hold `record` (at `now`, wall s); false where it is too large to be worth its room, or not let in.
+
+        `open_ended` says that anybody can make up such keys: where there is no room they are let in at their
+        second request (see `admission`).
+        """
+        name, size = held_name(record), weight(record)
+        group = self._groups.get(target, self._common)
+        evicted: list[Record] = []
+        with self._lock:
+            held = self._items.get(name)
+            if held is not None and (held.group is not group or held.demotes is not demotes):
+                self._remove(name, held)
+                held = None
+            if not self._fits(group, size) or (
+                held is None and open_ended and not self._admitted(group, name, size, now)
+            ):
+                if held is not None:
+                    self._remove(name, held)
+                return False
+            record = self._shared.record(record)
+            if held is None:
+                self._make_room(group, 1, size, now, evicted)
+                self._add(name, (_Demotable if demotes else Item)(record, lease, self._turn, group), size)
+            else:
+                self._replace(name, held, record, lease)
+                self._make_room(group, 0, 0, now, evicted)
+            kept = name in self._items
+        if evicted and self._demote is not None:
+            self._demote(evicted)
+        return kept
+
+    def renew(self, record: Record, lease: float) -> None:
+        """Extend the lease of this very record, if it is still held."""
+        with self._lock:
+            item = self._items.get(held_name(record))
+            if item is not None and item.record is record:
+                item.lease = lease
+
+    def grew(self, record: Record, more: int) -> None:
+        """Count `more` bytes for this very record, if it is still held."""
+        evicted: list[Record] = []
+        with self._lock:
+            name = held_name(record)
+            item = self._items.get(name)
+            if item is None or item.record is not record:
+                return
+            self._grown[name] = self._grown.get(name, 0) + more
+            self._weigh(item.group, more)
+            self._make_room(item.group, 0, 0, None, evicted)
+        if evicted and self._demote is not None:
+            self._demote(evicted)
+
+    def discard(self, name: Name) -> None:
+        """Let go of the item of this name, if there is one."""
         with self._lock:
             item = self._items.get(name)
             if item is not None:
-                self._items.move_to_end(name)
-            return item
-
-    def put(self, name: str, record: Record, lease: float) -> bool:
-        """Hold `record`; false where it is too large to be worth its room."""
-        size = weight(name, record)
-        with self._lock:
-            self._remove(name)
-            if size > self._limit // _LARGEST_SHARE or self._most < 1:
-                return False
-            self._items[name] = Item(record, lease, size)
-            self._bytes += size
-            for tag in record.tokens:
-                self._names.setdefault(tag, set()).add(name)
-            while len(self._items) > self._most or self._bytes > self._limit:
-                self._remove(next(iter(self._items)))
-            return name in self._items
-
-    def renew(self, name: str, record: Record, lease: float) -> None:
-        """Extend the lease of the item of this name, if it still holds this very record."""
-        with self._lock:
-            item = self._items.get(name)
-            if item is not None and item.record is record:
-                self._items[name] = replace(item, lease=lease)
-
-    def discard(self, name: str) -> None:
-        """Let go of the item of this name, if there is one."""
-        with self._lock:
-            self._remove(name)
+                self._remove(name, item)
 
     def drop(self, tags: Collection[str]) -> None:
-        """Let go of the items that depend on one of `tags`."""
+        """Let go of whatever depends on one of `tags`: it is not found any more, and the sweep removes it."""
         with self._lock:
-            left = _DROPPED_AT_ONCE
+            self._turn += 1
             for tag in tags:
-                names = self._names.get(tag)
-                while names and left:
-                    self._remove(next(iter(names)))
-                    left -= 1
+                self._dropped[tag] = self._turn
+                self._dropped.move_to_end(tag)
+            while len(self._dropped) > _NOTED_TAGS:
+                self._floor = self._dropped.popitem(last=False)[1]
 
-    def _remove(self, name: str) -> None:
-        item = self._items.pop(name, None)
-        if item is None:
-            return
-        self._bytes -= item.size
-        for tag in item.record.tokens:
-            names = self._names[tag]
-            names.discard(name)
-            if not names:
-                del self._names[tag]
+    def linger(self, seconds: float) -> None:
+        """Do not sweep entries before so long after their end (s): they may answer for loads that fail."""
+        self._grace = max(self._grace, seconds)
+
+    def sweep(self, now: float, most: int = STEP) -> int:
+        """Look at the next `most` items and remove what has expired (wall s) or was dropped; how many that were.
+
+        Group by group, each to its end; items that nobody reads come before those that are read all the time.
+        """
+        with self._lock:
+            removed = 0
+            for _ in self._all:
+                group = self._all[self._swept % len(self._all)]
+                looked = min(most, group.left or group.count)
+                removed += self._sweep(group, now, looked)
+                most -= looked
+                if group.left > 0:
+                    break
+                self._swept += 1
+            return removed
+
+    def _live(self, name: Name) -> Item | None:
+        item = self._items.get(name)
+        if item is not None and item.turn != self._turn and self._is_dropped(item):
+            self._remove(name, item)
+            return None
+        return item
+
+    def _is_dropped(self, item: Item) -> bool:
+        turn, dropped, tokens = item.turn, self._dropped, item.record.tokens
+        if turn < self._floor:
+            return True
+        if not dropped.keys().isdisjoint(tokens) and any(dropped.get(tag, 0) > turn for tag in tokens):
+            return True
+        item.turn = self._turn
+        return False
+
+    def _fits(self, group: _Group, size: int) -> bool:
+        largest = min(self._bounds.bytes, group.bounds.bytes) // _LARGEST_SHARE
+        return size <= largest and min(self._bounds.items, group.bounds.items) >= 1
+
+    def _admitted(self, group: _Group, name: Name, size: int, now: float) -> bool:
+        if self._doorkeeper is None or not isinstance(name, str) or not self._full(group, 1, size):
+            return True
+        self._sweep(group, now, _LOOKED_AT)
+        if not self._full(group, 1, size) or self._doorkeeper.admits(name):
+            return True
+        self._stats.turned_away()
+        return False
+
+    def _full(self, group: _Group, items: int, size: int) -> bool:
+        return self._over(items, size) or (group is not self._common and _over(group, items, size))
+
+    def _over(self, items: int, size: int) -> bool:
+        return len(self._items) + items > self._bounds.items or self._bytes + size > self._bounds.bytes
+
+    def _make_room(
+        self, group: _Group, items: int, size: int, now: float | None, evicted: list[Record]
+    ) -> None:
+        """Let items leave until so many more, of so many bytes, have room in the group and in the whole."""
+        if now is not None and self._full(group, items, size):
+            self._sweep(group, now, _LOOKED_AT)
+        while group is not self._common and _over(group, items, size) and self._evict(group, evicted):
+            pass
+        while self._over(items, size) and self._evict(max(self._all, key=_bytes), evicted):
+            pass
+
+    def _evict(self, group: _Group, evicted: list[Record]) -> bool:
+        item = group.order.following(None)
+        if not isinstance(item, Item):
+            return False
+        _step_aside(group, item)
+        group.order.pop()
+        self._forget(held_name(item.record), item)
+        self._stats.evicted()
+        if item.demotes:
+            evicted.append(item.record)
+        return True
+
+    def _sweep(self, group: _Group, now: float, looked: int) -> int:
+        expired = dropped = 0
+        following, before = group.order.following, now - self._grace
+        for _ in range(looked):
+            if group.hand is None or group.left <= 0:
+                group.hand, group.left = following(None), group.count
+            item = group.hand
+            if not isinstance(item, Item):
+                break
+            group.hand = following(item)
+            group.left -= 1
+            if has_ended(item.record, before):
+                self._remove(held_name(item.record), item)
+                expired += 1
+            elif item.turn != self._turn and self._is_dropped(item):
+                self._remove(held_name(item.record), item)
+                dropped += 1
+        if expired:
+            self._stats.expired(expired)
+        return expired + dropped
+
+    def _add(self, name: Name, item: Item, size: int) -> None:
+        self._items[name] = item
+        item.group.order.add(item, end_of(item.record))
+        item.group.count += 1
+        self._weigh(item.group, size)
+
+    def _replace(self, name: Name, item: Item, record: Record, lease: float) -> None:
+        _step_aside(item.group, item)
+        more = weight(record) - weight(item.record) - self._grown.pop(name, 0)
+        item.record = record  # before its lease: no reader may see an old record under a new lease
+        item.lease = lease
+        item.turn = self._turn
+        item.group.order.again(item, end_of(record))
+        self._weigh(item.group, more)
+
+    def _weigh(self, group: _Group, more: int) -> None:
+        group.bytes += more
+        self._bytes += more
+
+    def _remove(self, name: Name, item: Item) -> None:
+        _step_aside(item.group, item)
+        item.group.order.remove(item)
+        self._forget(name, item)
+
+    def _forget(self, name: Name, item: Item) -> None:
+        del self._items[name]
+        item.group.count -= 1
+        self._weigh(item.group, -weight(item.record) - self._grown.pop(name, 0))
+
+
+def _over(group: _Group, items: int, size: int) -> bool:
+    return group.count + items > group.bounds.items or group.bytes + size > group.bounds.bytes
+
+
+def _bytes(group: _Group) -> int:
+    return group.bytes
+
+
+def _step_aside(group: _Group, item: Item) -> None:
+    """Where the sweep would go on with this very item, let it go on with the one after it."""
+    if group.hand is item:
+        group.hand = group.order.following(item)
+
+
+class _Shared:
+    """One object for what is equal: whole sets of tokens, and the tags and tokens in them.
+
+    It forgets everything once it has seen too much; what is wide meets again at once.
+    """
+
+    def __init__(self) -> None:
+        self._sets: dict[tuple[bytes, ...], Mapping[str, bytes]] = {}
+        self._tags: dict[str, str] = {}
+        self._tokens: dict[bytes, bytes] = {}
+
+    def record(self, record: Record) -> Record:
+        """`record` with shared tokens."""
+        tokens = self._same(record.tokens)
+        if tokens is record.tokens:
+            return record
+        if isinstance(record, Entry):
+            return replace(record, tokens=tokens, meta=replace(record.meta, tokens=tokens))
+        return replace(record, tokens=tokens, acceptance=replace(record.acceptance, tokens=tokens))
+
+    def _same(self, tokens: Mapping[str, bytes]) -> Mapping[str, bytes]:
+        key = tuple(tokens.values())
+        known = self._sets.get(key)
+        if known == tokens:
+            return known
+        if len(self._sets) >= _SHARED_SETS:
+            self._sets.clear()
+        if max(len(self._tags), len(self._tokens)) >= _SHARED_WORDS:
+            self._tags.clear()
+            self._tokens.clear()
+        tag_of, token_of = self._tags.setdefault, self._tokens.setdefault
+        made = {tag_of(tag, tag): token_of(token, token) for tag, token in tokens.items()}
+        self._sets[tuple(made.values())] = made
+        return made

@@ -1,49 +1,62 @@
-"""The l2 tier: a Redis or Valkey server. No Lua, no scans; the commands of one small ACL.
+"""The l2 tier: Redis or Valkey, one server or many. No Lua; the commands of one small ACL.
 
-GET-less on purpose: MGET, SET, UNLINK, PEXPIRE, PUBLISH, SUBSCRIBE and PING are all it ever sends.
+GET-less on purpose: HELLO, MGET, SET, UNLINK, PEXPIRE, PUBLISH, SUBSCRIBE and PING are all that one server is sent.
+A cluster needs `+asking +cluster|slots` too; what asks sentinels is allowed `+sentinel|get-primary-addr-by-name`
+or its older name, and `+subscribe` to `+switch-master`, there. `erase` needs `+scan`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
-from collections.abc import Collection, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
+from redis.asyncio.connection import AbstractConnection
+from redis.crc import key_slot
+from redis.exceptions import OutOfMemoryError, ResponseError
 
 from cachewright.errors import StoreUnavailableError
 from cachewright.runtime.settings import Clock, Settings
 from cachewright.runtime.stats import Stats
-from cachewright.runtime.stores.base import Answer
-from cachewright.runtime.stores.connection import Command, Reply, SharedReads, Wire
+from cachewright.runtime.stores.base import Answer, belongs
+from cachewright.runtime.stores.beats import Pulse
+from cachewright.runtime.stores.connection import Wire
+from cachewright.runtime.stores.line import Command, Reply, code_of
+from cachewright.runtime.stores.names import Names, permanent
+from cachewright.runtime.stores.servers import Closing, Promoted, Servers
+from cachewright.runtime.stores.subscription import Subscription
 from cachewright.runtime.tokens import Mint
-from cachewright.spec.tags import NAMESPACE_TAG
+from cachewright.spec.tags import KEY_TAG
 
-#: The version of keys, frames and messages; processes of different versions never meet.
-SCHEMA = 1
+_log = logging.getLogger("cachewright")
 _TAGS_A_CHANGE = 512
 _UNFILLED_MS = 120_000
+_SCANNED_AT_ONCE = 1000
+_FAILED = "an exchange with the store failed unexpectedly"
 
 
-def permanent(tag: str) -> bool:
-    """Whether the token of `tag` has no end: namespace, targets, tables; a specification names all of them."""
-    if tag == NAMESPACE_TAG or tag.startswith("target:"):
-        return True
-    return ":" not in tag and "(" not in tag
+@dataclass(frozen=True, slots=True)
+class _Home:
+    """The servers once they are known, and the names that things have there."""
+
+    servers: Servers
+    names: Names
 
 
 class RedisStore:
-    """Entries, acceptances and tokens of one namespace on one server, for one event loop.
+    """Entries, acceptances and tokens of one namespace on the servers of one URL, for one event loop.
 
-    `origin` names this process on the bus. Nothing is sent before the first call; the server may come
-    later.
+    `origin` names this process on the bus. Nothing is sent before the first call; the servers may come later.
     """
 
     def __init__(
         self,
-        url: str,
+        servers: Servers,
         namespace: str,
         settings: Settings,
         *,
@@ -52,42 +65,100 @@ class RedisStore:
         stats: Stats,
         mint: Mint,
     ) -> None:
-        self._prefix = f"{namespace}:{SCHEMA}:"
-        self.channel = f"{self._prefix}bus"
+        self._servers = servers
+        self._single = Names(namespace, spread=False, colocate=settings.colocate)
+        self._several = Names(namespace, spread=True, colocate=settings.colocate)
+        self._home: _Home | None = None
         self._lifetime = math.ceil(settings.token_lifetime * 1000)
+        self._patience = settings.connect_timeout + settings.read_timeout
         self._origin = origin
+        self._clock = clock
+        self._stats = stats
+        self._interval = settings.topology_interval
         self._mint = mint
-        self._settings = settings
-        self._wire = Wire(url, settings, clock=clock, stats=stats)
-        self._reads = SharedReads(self._wire)
+        self._said: set[str] = set()
+        self._bus: weakref.ref[Subscription] | None = None
+
+    @property
+    def channel(self) -> str:
+        """The channel of the bus."""
+        return self._single.channel
 
     @property
     def struggling(self) -> bool:
-        """Whether the breaker is open."""
-        return self._wire.breaker.is_open
+        """Whether a breaker is open."""
+        return self._servers.struggling
 
-    async def read(self, names: Sequence[str], tags: Sequence[str]) -> Answer:
-        """One MGET, shared with whoever asks at the same moment."""
-        places = [self._prefix + name for name in names]
-        tokens = [f"{self._prefix}v:{tag}" for tag in tags]
-        found = await self._reads.mget([*places, *tokens])
-        return Answer(_named(names, places, found), _named(tags, tokens, found))
+    async def _known(self, *, insist: bool = False) -> _Home:
+        """The servers and names, learnt before the first command: a token under another name would be no token."""
+        if self._home is None:
+            self._servers = servers = await self._servers.settled(insist=insist)
+            self._home = _Home(servers, self._several if servers.spread else self._single)
+        return self._home
+
+    async def read(self, names: Sequence[str], tags: Sequence[str], *, mint: Collection[str] = ()) -> Answer:
+        """One MGET; on a cluster one for each slot. Where tokens have to be made, `SET NX GET` asks for them.
+
+        That is two trips in one where this process has not seen a token yet.
+        """
+        home = self._home or await self._known()
+        mint = [tag for tag in mint if not permanent(tag)]  # the others are hardly ever absent
+        asked = [tag for tag in tags if tag not in mint] if mint else tags
+        place = home.names.place
+        keys = [*map(place, names), *[place(f"v:{tag}") for tag in asked]]
+        groups = _by_slot(keys) if home.names.spread else [keys]
+        commands: list[Command] = [("MGET", *group) for group in groups if group]
+        fresh = {tag: self._mint() for tag in mint}
+        commands += [self._made(home, tag, token) for tag, token in fresh.items()]
+        replies = await self._exchange(home, commands)
+        values: list[Any] = [None] * len(keys)
+        if keys:
+            values = self._values(keys, groups, replies)
+        cut = len(names)
+        tokens = {tag: value for tag, value in zip(asked, values[cut:], strict=True) if value is not None}
+        if mint:
+            made = replies[len(replies) - len(fresh) :]
+            tokens.update(self._tokens(fresh, made))
+            full = [tag for tag, reply in zip(fresh, made, strict=True) if type(reply) is OutOfMemoryError]
+            if full:
+                tokens.update((await self.read((), full)).tokens)
+        found = {name: value for name, value in zip(names, values, strict=False) if value is not None}
+        return Answer(found, tokens)
+
+    def _values(self, keys: list[str], groups: list[list[str]], replies: Sequence[Reply]) -> list[Any]:
+        """What stands under `keys`, in their order."""
+        values: dict[str, Any] = {}
+        for group, reply in zip(groups, replies, strict=False):
+            found = self._accept(reply)
+            if not isinstance(found, list) or len(found) != len(group):
+                _log.error("a read of the store failed: the answer has another length than the question")
+                raise StoreUnavailableError(_FAILED)
+            if len(group) == len(keys):
+                return found
+            values.update(zip(group, found, strict=True))
+        return [values[key] for key in keys]
 
     async def mint(self, tags: Collection[str]) -> dict[str, bytes]:
         """`SET NX GET` for each tag. A tag that the server has no room for stays without a token.
 
         Whoever asks may be nobody: a token lives two minutes until a fill prolongs it.
         """
+        home = self._home or await self._known()
         fresh = {tag: self._mint() for tag in tags}
-        lifetime = min(self._lifetime, _UNFILLED_MS)
-        replies = await self._send(
-            [self._set_token(tag, token, "NX", "GET", lifetime=lifetime) for tag, token in fresh.items()]
-        )
+        replies = await self._exchange(home, [self._made(home, *item) for item in fresh.items()])
+        return self._tokens(fresh, replies)
+
+    def _made(self, home: _Home, tag: str, token: bytes) -> Command:
+        return self._set_token(home, tag, token, "NX", "GET", lifetime=min(self._lifetime, _UNFILLED_MS))
+
+    def _tokens(self, fresh: Mapping[str, bytes], replies: Sequence[Reply]) -> dict[str, bytes]:
         tokens: dict[str, bytes] = {}
         for (tag, token), reply in zip(fresh.items(), replies, strict=True):
-            if not isinstance(reply, OutOfMemoryError):
-                existing = _accept(reply)
-                tokens[tag] = existing if isinstance(existing, bytes) else token
+            if type(reply) is OutOfMemoryError:
+                self._refused(reply)
+                continue
+            existing = self._accept(reply)
+            tokens[tag] = existing if isinstance(existing, bytes) else token
         return tokens
 
     async def fill(self, values: Mapping[str, tuple[bytes, float | None]], tags: Collection[str]) -> None:
@@ -95,17 +166,14 @@ class RedisStore:
 
         PEXPIRE prolongs and cannot revive; a SET of the token would.
         """
+        home = self._home or await self._known()
         commands: list[Command] = []
         for name, (data, seconds) in values.items():
-            lifetime = (
-                self._lifetime if seconds is None else min(self._lifetime, max(1, math.ceil(seconds * 1000)))
-            )
-            commands.append(("SET", self._prefix + name, data, "PX", lifetime))
-        commands.extend(
-            ("PEXPIRE", f"{self._prefix}v:{tag}", self._lifetime) for tag in tags if not permanent(tag)
-        )
-        for reply in await self._send(commands):
-            _accept(reply)
+            lifetime = self._lifetime if seconds is None else min(self._lifetime, _milliseconds(seconds))
+            commands.append(("SET", home.names.place(name), data, "PX", lifetime))
+        commands += [("PEXPIRE", home.names.token(tag), self._lifetime) for tag in tags if not permanent(tag)]
+        for reply in await self._exchange(home, commands):
+            self._accept(reply)
 
     async def change(self, tags: Collection[str]) -> int:
         """New tokens for the tags that have one, then word to every process; tried with the breaker open too.
@@ -113,105 +181,211 @@ class RedisStore:
         A tag without a token needs none: whoever reads it next makes one before its load begins. Where the
         server has no room (`noeviction`) the token is removed instead: absent is as invalid as changed.
         """
+        home = await self._known(insist=True)
         wanted = list(dict.fromkeys(tags))
         count = 0
         for at in range(0, len(wanted), _TAGS_A_CHANGE):
-            count += await self._change(wanted[at : at + _TAGS_A_CHANGE])
+            count += await self._change(home, wanted[at : at + _TAGS_A_CHANGE])
         return count
 
-    async def _change(self, tags: list[str]) -> int:
-        message = msgspec.msgpack.encode((self._origin, tags))
-        publish: Command = ("PUBLISH", self.channel, message)
-        commands = [self._set_token(tag, self._mint(), "XX") for tag in tags]
-        *replies, published = await self._send([*commands, publish], insist=True)
-        full = [tag for tag, reply in zip(tags, replies, strict=True) if isinstance(reply, OutOfMemoryError)]
-        removed = 0
+    async def _change(self, home: _Home, tags: list[str]) -> int:
+        places = {home.names.token(tag): tag for tag in tags}
+        publish = self._publishing(lambda keys: [places[key] for key in keys])
+        commands = [self._changing(home, tag) for tag in tags]
+        replies = await self._exchange(home, commands, insist=True, closing=publish)
+        full = [
+            place for place, reply in zip(places, replies, strict=True) if type(reply) is OutOfMemoryError
+        ]
+        changed = [self._accept(reply) or None for reply in replies if type(reply) is not OutOfMemoryError]
         if full:
+            self._stats.store_refused("OOM")
             # Told again: whoever heard the first word may have read the old token since.
-            unlink: Command = ("UNLINK", *(f"{self._prefix}v:{tag}" for tag in full))
-            count, published = await self._send([unlink, publish], insist=True)
-            removed = _accept(count) or 0
-        _accept(published)
-        return removed + sum(
-            _accept(reply) is not None for reply in replies if not isinstance(reply, OutOfMemoryError)
+            unlink: list[Command] = [("UNLINK", place) for place in full]
+            removed = await self._exchange(home, unlink, insist=True, closing=publish)
+            changed += [self._accept(reply) or None for reply in removed]
+        return sum(reply is not None for reply in changed)
+
+    def _publishing(self, tags: Callable[[Sequence[str]], list[str]]) -> Closing:
+        """Word of what stands before it in its pipeline: a single one could overtake what goes elsewhere."""
+        return lambda keys: (
+            "PUBLISH",
+            self.channel,
+            msgspec.msgpack.encode((self._origin, tags(keys))),
         )
 
-    def _set_token(self, tag: str, token: bytes, *conditions: str, lifetime: int | None = None) -> Command:
-        end = () if permanent(tag) else ("PX", lifetime or self._lifetime)
-        return ("SET", f"{self._prefix}v:{tag}", token, *conditions, *end)
+    async def prolong(self, name: str, seconds: float) -> None:
+        """One PEXPIRE; it cannot revive what is gone."""
+        home = self._home or await self._known()
+        place = home.names.place(name)
+        (reply,) = await self._exchange(home, [("PEXPIRE", place, _milliseconds(seconds))])
+        self._accept(reply)
 
-    async def _send(self, commands: Sequence[Command], *, insist: bool = False) -> list[Reply]:
+    async def claim(self, name: str, value: bytes, seconds: float) -> bytes | None:
+        """One SET NX GET."""
+        home = self._home or await self._known()
+        place = home.names.place(name)
+        (reply,) = await self._exchange(
+            home, [("SET", place, value, "NX", "GET", "PX", _milliseconds(seconds))]
+        )
+        standing = self._accept(reply)
+        return standing if isinstance(standing, bytes) and standing != value else None
+
+    async def settle(self, name: str, value: bytes | None, seconds: float) -> None:
+        """SET or UNLINK, then PUBLISH, in one exchange."""
+        home = self._home or await self._known()
+        place = home.names.place(name)
+        put: Command = ("SET", place, value, "PX", _milliseconds(seconds)) if value else ("UNLINK", place)
+        word: Command = ("PUBLISH", self.channel, msgspec.msgpack.encode((self._origin, (), {name: value})))
+        for reply in await self._exchange(home, [put], closing=lambda _keys: word):
+            self._accept(reply)
+
+    async def erase(self, key: str) -> int:
+        """SCAN and UNLINK on every server, which the minimal ACL does not allow: `+scan` has to be added for it.
+
+        What the server proposes is compared with `key` as a whole before it is removed.
+        """
+        home = self._home or await self._known()
+        glob = f"{_glob(home.names.prefix)}*{_glob(key)}*"
+        count = 0
+        for wire in await home.servers.primaries():
+            cursor = b""
+            while cursor != b"0":
+                scan: Command = ("SCAN", cursor or b"0", "MATCH", glob, "COUNT", _SCANNED_AT_ONCE)
+                (reply,) = await wire.exchange([scan])
+                cursor, found = self._accept(reply)
+                count += await self._remove(wire, home.names, key, found)
+        return count
+
+    async def _remove(self, wire: Wire, names: Names, key: str, found: Sequence[bytes]) -> int:
+        places = (place.decode("utf-8", "surrogateescape") for place in found)
+        own: list[Command] = [("UNLINK", place) for place in places if belongs(names.name(place), key)]
+        return sum(self._accept(reply) for reply in await wire.exchange(own)) if own else 0
+
+    async def send(
+        self, commands: Sequence[Command], *, repeat: bool = False, insist: bool = False
+    ) -> list[Reply]:
+        """Replies to commands of one's own, in their places, errors among them; each names its key second.
+
+        `repeat` allows to send them twice where a connection is lost. Raises `StoreUnavailableError`.
+        """
+        home = await self._known(insist=insist)
+        return await home.servers.exchange(commands, insist=insist, repeat=repeat)
+
+    def _changing(self, home: _Home, tag: str) -> Command:
+        """A new token where there is one; none where only one key's entry can hold it: absent is as invalid."""
+        if tag.startswith(KEY_TAG):
+            return ("UNLINK", home.names.token(tag))
+        return self._set_token(home, tag, self._mint(), "XX")
+
+    def _set_token(
+        self, home: _Home, tag: str, token: bytes, *conditions: str, lifetime: int | None = None
+    ) -> Command:
+        end = () if permanent(tag) else ("PX", lifetime or self._lifetime)
+        return ("SET", home.names.token(tag), token, *conditions, *end)
+
+    async def _exchange(
+        self,
+        home: _Home,
+        commands: Sequence[Command],
+        *,
+        insist: bool = False,
+        closing: Closing | None = None,
+    ) -> list[Reply]:
         if not commands:
             return []
-        task = self._wire.tasks.spawn(self._wire.exchange(commands, insist=insist))
         try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if task.cancelled():
-                raise StoreUnavailableError("the store was closed") from None
+            return await home.servers.exchange(commands, insist=insist, closing=closing)
+        except StoreUnavailableError:
             raise
+        except Exception as error:
+            _log.exception("an exchange with the store failed")
+            raise StoreUnavailableError(_FAILED) from error
+
+    def _accept(self, reply: Reply) -> Any:
+        """What the server answered; raises `StoreUnavailableError` where it refused, and counts it."""
+        if isinstance(reply, ResponseError):
+            self._refused(reply)
+            raise StoreUnavailableError(f"the store refused a command ({code_of(reply)})") from reply
+        return reply
+
+    def _refused(self, reply: ResponseError) -> None:
+        code = code_of(reply)
+        self._stats.store_refused(code)
+        if code not in self._said:
+            self._said.add(code)
+            _log.warning("the store refuses commands: %s; it is used as far as it allows", code)
 
     def subscription(self) -> Subscription:
         """A connection of its own that listens on the bus."""
-        return Subscription(self._wire, self.channel, self._settings)
+        made = Subscription(self._listener, self.channel, patience=self._patience)
+        self._bus = weakref.ref(made)
+        return made
+
+    async def _listener(self) -> AbstractConnection:
+        return await (await self._known(insist=True)).servers.listener()
+
+    async def watch(self, promoted: Promoted) -> None:
+        """Notice until cancelled that another server took over: `promoted` is told, and the bus opened anew."""
+
+        async def moved(silent: float) -> None:
+            _log.warning("a primary may have forgotten the last %.1f s; they are invalidated again", silent)
+            bus = self._bus() if self._bus is not None else None
+            if bus is not None:
+                await bus.end()
+            await promoted(silent)
+
+        home = None
+        while home is None:
+            home = await self._watched()
+        watching = asyncio.ensure_future(home.servers.watch(moved))
+        try:
+            await self._beat(home, moved)
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+
+    async def _watched(self) -> _Home | None:
+        try:
+            return await self._known()
+        except StoreUnavailableError:
+            await asyncio.sleep(self._interval)
+            return None
+
+    async def _beat(self, home: _Home, moved: Promoted) -> None:
+        """Notice too what no change of servers tells: one that came back, or took over, with an old memory."""
+        pulses: dict[str, Pulse] = {}
+        while True:
+            await asyncio.sleep(self._interval)
+            places = [home.names.beat(anchor, self._origin) for anchor in home.servers.anchors()]
+            pulses = {place: pulses.get(place) or Pulse(place, self._clock) for place in places}
+            for gone in await asyncio.gather(*[self._felt(home, pulse) for pulse in pulses.values()]):
+                if gone is not None:
+                    await moved(gone)
+
+    async def _felt(self, home: _Home, pulse: Pulse) -> float | None:
+        try:
+            (reply,) = await self._exchange(home, [pulse.command()])
+        except StoreUnavailableError:
+            return None
+        return None if isinstance(reply, ResponseError) else pulse.forgotten(reply)
 
     async def aclose(self) -> None:
         """End what is under way and close every connection."""
-        await self._wire.aclose()
-        self._reads.abandon()
+        await self._servers.aclose()
 
 
-def _named(names: Sequence[str], keys: Sequence[str], found: Mapping[str, bytes]) -> dict[str, bytes]:
-    return {name: found[key] for name, key in zip(names, keys, strict=True) if key in found}
+def _milliseconds(seconds: float) -> int:
+    return max(1, math.ceil(seconds * 1000))
 
 
-def _accept(reply: Reply) -> Any:
-    if isinstance(reply, ResponseError):
-        raise StoreUnavailableError(f"the store refused a command ({type(reply).__name__})") from reply
-    return reply
+def _by_slot(keys: Sequence[str]) -> list[list[str]]:
+    """The keys that one command may name together."""
+    slots: dict[int, list[str]] = {}
+    for key in dict.fromkeys(keys):
+        slots.setdefault(key_slot(key.encode()), []).append(key)
+    return list(slots.values())
 
 
-class Subscription:
-    """A subscribed connection. Methods raise `StoreUnavailableError`; afterwards it is of no more use."""
-
-    def __init__(self, wire: Wire, channel: str, settings: Settings) -> None:
-        self._connection = wire.connection()
-        self._channel = channel
-        self._timeout = settings.connect_timeout + settings.read_timeout
-
-    async def open(self) -> None:
-        """Connect and subscribe; returns once the server has confirmed."""
-        try:
-            async with asyncio.timeout(self._timeout):
-                await self._connection.connect()  # type: ignore[no-untyped-call] # redis-py
-                await self._connection.send_command("SUBSCRIBE", self._channel, check_health=False)
-                await self._connection.read_response()
-        except (RedisError, OSError) as error:
-            raise _lost(error) from error
-
-    async def receive(self) -> bytes | None:
-        """Wait for the next message; None for the answer to a `ping`."""
-        try:
-            match await self._connection.read_response(timeout=math.inf):
-                case [b"message", _, bytes() as message]:
-                    return message
-                case _:
-                    return None
-        except (RedisError, OSError) as error:
-            raise _lost(error) from error
-
-    async def ping(self) -> None:
-        """Ask for a sign of life."""
-        try:
-            async with asyncio.timeout(self._timeout):
-                await self._connection.send_command("PING", check_health=False)
-        except (RedisError, OSError) as error:
-            raise _lost(error) from error
-
-    async def aclose(self) -> None:
-        """Close the connection."""
-        await self._connection.disconnect(nowait=True)
-
-
-def _lost(error: Exception) -> StoreUnavailableError:
-    return StoreUnavailableError(f"the bus was lost ({type(error).__name__})")
+def _glob(text: str) -> str:
+    """`text` in a pattern of the server, where it stands for itself alone."""
+    return "".join(f"\\{character}" if character in "*?[]\\^-" else character for character in text)

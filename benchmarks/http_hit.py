@@ -1,0 +1,231 @@
+"""An HTTP hit beside a bare ASGI application that sends the same bytes: requests per second and their ratio.
+
+    python benchmarks/http_hit.py [--rounds 5] [--seconds 1.0] [--connections 16]
+
+Two uvicorn processes run on loopback, one at a time under load, in turn: the pairs share whatever else the machine
+does meanwhile. The cached application is FastAPI with a bearer token, a scope for each user and 6 KB of JSON; every
+hit is answered only because the application accepted that token before. The load comes from plain sockets.
+"""
+
+import argparse
+import base64
+import json
+import os
+import selectors
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+_ENVIRONMENT = "CACHEWRIGHT_BENCHMARK"
+_START_SECONDS = 20.0
+_SPECIFICATION = {
+    "caching_specification": {
+        "namespace": "benchmark",
+        "identity": {"user": "claim:sub"},
+        "cache_targets": [
+            {
+                "endpoint": "GET /users/{user_id}/notes",
+                "scope": "user",
+                "cache_key_pattern": "user:{user_id}:notes:{path.user_id}:{page}",
+                "depends_on": ["notes(user_id={path.user_id})"],
+                "levels": ["l1", "l2"],
+            }
+        ],
+    }
+}
+
+
+def token() -> str:
+    """A JSON Web Token of user 7; nobody here checks its signature."""
+    parts = ({"alg": "HS256"}, {"sub": "7", "exp": 4102444800})
+    texts = [base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts]
+    return ".".join((*texts, "c2lnbmF0dXJl"))
+
+
+def request() -> bytes:
+    """The request that is sent again and again."""
+    lines = (
+        "GET /users/7/notes?page=2 HTTP/1.1",
+        "Host: 127.0.0.1",
+        "User-Agent: benchmark",
+        "Accept: application/json",
+        "Accept-Encoding: gzip, deflate",
+        f"Authorization: Bearer {token()}",
+    )
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def cached() -> Any:
+    """The application with its cache, in memory."""
+    from fastapi import Depends, FastAPI
+    from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+    from sqlalchemy import create_engine, select
+    from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+    from cachewright.integrations.install import Installed, Surroundings
+    from cachewright.spec.document import loads_spec
+
+    class Base(DeclarativeBase):
+        pass
+
+    class Note(Base):
+        __tablename__ = "notes"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        user_id: Mapped[int]
+        text: Mapped[str]
+
+    engine = create_engine(f"sqlite:///{os.environ[_ENVIRONMENT]}/notes.db")
+    Base.metadata.create_all(engine)
+    with Session(engine) as session:
+        session.add_all(Note(user_id=7, text=f"note {number} " + "x" * 40) for number in range(80))
+        session.commit()
+    app = FastAPI()
+    bearer = HTTPBearer()
+
+    def user(given: Annotated[HTTPAuthorizationCredentials, Depends(bearer)]) -> str:
+        payload = given.credentials.split(".")[1]
+        return str(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["sub"])
+
+    @app.get("/users/{user_id}/notes")
+    def notes(user_id: int, who: Annotated[str, Depends(user)], page: int = 1) -> dict[str, Any]:
+        with Session(engine) as session:
+            found = session.execute(select(Note.id, Note.text).where(Note.user_id == user_id))
+            return {"user": who, "page": page, "notes": [{"id": i, "text": text} for i, text in found]}
+
+    return Installed(app, loads_spec(json.dumps(_SPECIFICATION)), Surroundings(workers=1))
+
+
+def bare() -> Any:
+    """An application that sends the response that the other one gave."""
+    status, headers, body = json.loads(Path(os.environ[_ENVIRONMENT], "answer.json").read_text())
+    pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    data = body.encode("latin-1")
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        del scope, receive
+        await send({"type": "http.response.start", "status": status, "headers": pairs})
+        await send({"type": "http.response.body", "body": data})
+
+    return app
+
+
+@contextmanager
+def served(name: str, directory: Path) -> Iterator[int]:
+    """`cached` or `bare` under uvicorn in a process of its own; its port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {**os.environ, _ENVIRONMENT: str(directory), "XDG_STATE_HOME": str(directory)}
+    command = [sys.executable, __file__, "--serve", name, "--port", str(port)]
+    process = subprocess.Popen(command, env=environment)  # noqa: S603 - this very script
+    try:
+        _wait_for(port)
+        yield port
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(10)
+
+
+def _wait_for(port: int) -> None:
+    end = time.monotonic() + _START_SECONDS
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)
+        else:
+            return
+
+
+def ask(port: int) -> bytes:
+    """One whole response."""
+    with socket.create_connection(("127.0.0.1", port), 5) as connection:
+        connection.sendall(request())
+        data = b""
+        while not _is_whole(data):
+            data += connection.recv(65536)
+    return data
+
+
+def _is_whole(data: bytes) -> bool:
+    head, found, body = data.partition(b"\r\n\r\n")
+    length = [line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")]
+    return bool(found) and len(body) >= int(length[0].partition(b":")[2])
+
+
+def rate(port: int, seconds: float, connections: int) -> float:
+    """Responses per second. Every one has the length of the first: they differ in the clock's seconds only."""
+    length, data, done = len(ask(port)), request(), 0
+    with ExitStack() as stack, selectors.DefaultSelector() as selector:
+        for _ in range(connections):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), 5))
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.sendall(data)
+            selector.register(connection, selectors.EVENT_READ, [0])
+        began = time.perf_counter()
+        while time.perf_counter() - began < seconds:
+            for key, _ in selector.select(1.0):
+                connection = key.fileobj
+                assert isinstance(connection, socket.socket)
+                key.data[0] += len(connection.recv(65536))
+                if key.data[0] >= length:
+                    assert key.data[0] == length, "a response of another length"
+                    key.data[0] = 0
+                    done += 1
+                    connection.sendall(data)
+        return done / (time.perf_counter() - began)
+
+
+def measure(rounds: int, seconds: float, connections: int) -> None:
+    """Print the rates of both, in pairs, and the median of their ratios."""
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        directory = Path(name)
+        ours = stack.enter_context(served("cached", directory))
+        head, _, body = [ask(ours) for _ in range(3)][-1].partition(b"\r\n\r\n")
+        lines = [line.decode("latin-1").split(": ", 1) for line in head.split(b"\r\n")]
+        headers = [pair for pair in lines[1:] if pair[0] not in ("date", "server")]
+        answer = [int(lines[0][0].split()[1]), headers, body.decode("latin-1")]
+        (directory / "answer.json").write_text(json.dumps(answer))
+        beside = stack.enter_context(served("bare", directory))
+        print(f"a response of {len(body)} bytes, {connections} connections")
+        pairs = []
+        for number in range(rounds + 1):
+            pair = rate(beside, seconds, connections), rate(ours, seconds, connections)
+            if number:  # the first pair warms up
+                pairs.append(pair)
+                print(f"bare {pair[0]:8.0f}/s   hit {pair[1]:8.0f}/s   ratio {pair[1] / pair[0]:.3f}")
+        print(f"median ratio {statistics.median(own / other for other, own in pairs):.3f}")
+
+
+def main() -> None:
+    """Run the benchmark, or one of its servers."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--serve", choices=("cached", "bare"), help=argparse.SUPPRESS)
+    parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.serve is None:
+        measure(given.rounds, given.seconds, given.connections)
+        return
+    import uvicorn
+
+    app = cached() if given.serve == "cached" else bare()
+    uvicorn.run(app, port=given.port, log_level="error", access_log=False, lifespan="off")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Requests bound to what they are looked up by, once for all that look alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cachewright.capture.context import RequestContext
+from cachewright.capture.routes import Route
+from cachewright.capture.routing import Placed
+from cachewright.integrations.binding import Binder, Lookup, is_conditional, origin_of
+from cachewright.integrations.recall import Generations, Likeness
+from cachewright.runtime.lookup import LookupRequest
+from cachewright.runtime.standing import Standing
+from cachewright.spec.semantics import Bypass
+from cachewright.spec.target import Target
+
+_MOST = 16_384
+_MOST_BYTES = 16 * 1024 * 1024
+#: What one costs beside its texts: its objects, and its place in a dictionary.
+_OBJECTS = 1200
+_TAG = 60
+
+
+@dataclass(slots=True, eq=False)
+class Bound:
+    """What requests that look alike are bound to, at the route that the application's router chose for them.
+
+    A `conditional` one may be answered with 304, by the application if it gives validators.
+    `placed` is None while it may not be repeated that they take this route. `standing` is the answer that was
+    decided last, if it is known how long it stands.
+    """
+
+    route: Route
+    path: Mapping[str, str]
+    origin: str
+    lookup: Lookup | Bypass
+    request: LookupRequest | None
+    conditional: bool
+    placed: Placed | None = None
+    standing: Standing | None = None
+
+
+class Bindings:
+    """Binds requests by `binder`, and remembers it."""
+
+    def __init__(self, binder: Binder, likeness: Likeness) -> None:
+        self._binder = binder
+        self._likeness = likeness
+        self._known: Generations[Bound] = Generations(items=_MOST, limit=_MOST_BYTES)
+
+    def known(self, scope: Mapping[str, Any]) -> Bound | None:
+        """What a request (its scope as it came) was bound to the last time, whichever route it takes now."""
+        digest = self._likeness.of(scope)
+        return None if digest is None else self._known.get(digest)
+
+    def bind(self, target: Target, context: RequestContext, scope: Mapping[str, Any]) -> Bound:
+        """What a request is bound to at the door of its route."""
+        route = context.route
+        assert route is not None
+        self._likeness.learn(context.scope)
+        digest = self._likeness.of(context.scope)
+        path = {name: str(value) for name, value in context.path_params.items()}
+        origin = origin_of(scope)
+        bound = None if digest is None else self._known.get(digest)
+        if bound is None or bound.route is not route or bound.path != path or bound.origin != origin:
+            lookup = self._binder.bind(target, context, scope)
+            bound = Bound(route, path, origin, lookup, _request(lookup), is_conditional(context.scope))
+            if digest is not None:
+                self._known.put(digest, bound, _size(bound))
+        bound.placed = context.placed
+        return bound
+
+    def forget(self) -> None:
+        """Routes, and what their security schemes read, were looked at anew."""
+        self._likeness.forget()
+        self._known.clear()
+
+
+def _request(lookup: Lookup | Bypass) -> LookupRequest | None:
+    if isinstance(lookup, Bypass):
+        return None
+    return LookupRequest(
+        target=lookup.target.name,
+        key=lookup.key,
+        tags=lookup.tags,
+        levels=lookup.target.levels,
+        needs_acceptance=lookup.needs_acceptance,
+        credential=lookup.credential,
+        variant=lookup.variant,
+        open_ended=lookup.target.open_ended,
+    )
+
+
+def _size(bound: Bound) -> int:
+    texts = sum(len(value) for value in bound.path.values()) + len(bound.origin)
+    if bound.request is not None:
+        texts += 3 * len(bound.request.key) + sum(len(tag) + _TAG for tag in bound.request.tags)
+    return _OBJECTS + texts

@@ -1,0 +1,247 @@
+"""Entries by key, for code: what is asked, who may ask it, and how values become bytes and come back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import Any, TypeVar
+
+from cachewright.errors import CodecError, InvalidationPendingError, IsolationError
+from cachewright.runtime.distinct import DistinctKeys
+from cachewright.runtime.engine import Engine
+from cachewright.runtime.loads import Brought, Loads, Unset
+from cachewright.runtime.lookup import Lookup, LookupRequest, Standing
+from cachewright.runtime.missing import MISSING, Missing
+from cachewright.runtime.naming import Name, name_of, tags_of
+from cachewright.runtime.principal import current_principal, refuse_foreign
+from cachewright.runtime.typed import Typed, type_of
+from cachewright.spec.semantics import Policy, Reason, Serve, decide
+
+T = TypeVar("T")
+
+#: How plain reads by key are counted.
+KEYS = "keys"
+_READ = Policy(ttl=None, identity_ttl=0.0)
+_REMEMBERED = 4096
+_AT_ONCE = 256
+
+
+@dataclass(slots=True, eq=False)
+class Asked:
+    """One key with its tags, as the tiers are asked for it. `storable` says whether its tags are few enough.
+
+    `standing` is when its entry was last served from this process's memory.
+    """
+
+    name: Name
+    request: LookupRequest
+    storable: bool
+    standing: Standing | None = None
+
+
+class Access:
+    """Reads and writes entries of one engine by key, on the loop of that engine; `peek` in any thread.
+
+    `levels` are the tiers by target; those of `KEYS` are everybody else's. With `isolation`, a key that names
+    a tenant or a user is that principal's alone.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        loads: Loads,
+        *,
+        levels: Mapping[str, tuple[str, ...]],
+        isolation: bool,
+    ) -> None:
+        self._engine = engine
+        self._loads = loads
+        self._levels = levels
+        self._isolation = isolation
+        self._distinct = DistinctKeys(engine.settings.distinct_keys)
+        self._asked: dict[tuple[str, tuple[str, ...], str], Asked] = {}
+        self._codecs: dict[Any, Typed[Any]] = {}
+
+    def asked(self, key: str, tags: Collection[str] = (), target: str = KEYS) -> Asked:
+        """The question for `key`. Raises `UsageError`, and `IsolationError` where the principal may not ask it."""
+        place = (key, tags if type(tags) is tuple else tuple(tags), target)
+        asked = self._asked.get(place)
+        if asked is None:
+            asked = self._ask(key, tags, target)
+            if len(self._asked) >= _REMEMBERED:
+                self._asked.clear()
+            self._asked[place] = asked
+        if self._isolation:
+            self.admit(asked.name)
+        return asked
+
+    def _ask(self, key: str, tags: Collection[str], target: str) -> Asked:
+        name, own = name_of(key), tags_of(tags)
+        request = LookupRequest(
+            target,
+            name.key,
+            tuple(dict.fromkeys((*name.tags, *own))),
+            levels=self._levels.get(target) or self._levels[KEYS],
+        )
+        return Asked(name, request, len(own) <= self._engine.settings.entry_tags)
+
+    def admit(self, name: Name) -> None:
+        """Raise `IsolationError`, counted, where the principal may not use what this names."""
+        if not self._isolation:
+            return
+        try:
+            refuse_foreign(name)
+        except IsolationError:
+            self._engine.stats.denied()
+            raise
+
+    def bypassed(self, target: str, reason: Reason) -> None:
+        """Count a call that is not looked up."""
+        self._engine.stats.bypassed(target, reason)
+
+    def codec(self, type_: Any) -> Typed[Any]:
+        """The codec of values of this type. Raises `ValueRefusedError` for one that cannot be stored."""
+        try:
+            found = self._codecs.get(type_)
+        except TypeError:  # an annotation that cannot be hashed
+            return Typed(type_)
+        if found is None:
+            found = self._codecs[type_] = Typed(type_)
+        return found
+
+    def encode(self, value: Any, type_: Any) -> bytes:
+        """`value` as the payload of an entry. Raises `ValueRefusedError`."""
+        return self.codec(type_of(value) if isinstance(type_, Unset) else type_).encode(value)
+
+    def peek(self, asked: Asked, codec: Typed[Any]) -> Any | Missing:
+        """What this process may answer without asking anybody; in any thread, without waiting."""
+        began, engine = perf_counter(), self._engine
+        if asked.standing is not None:
+            entry = engine.stands(asked.request, asked.standing)
+            if entry is not None:
+                return self._decoded(asked.request.target, entry.payload, "l1", codec, began)
+        epoch = engine.tokens.mark()
+        found = engine.lookup_local(asked.request)
+        if found is None or not isinstance(decide(_READ, found.seen, engine.now), Serve):
+            return MISSING
+        meta = found.seen.entry
+        if meta is not None and meta.idle is None:  # else every read has to be told
+            asked.standing = Standing(meta, epoch)
+        return self._served(found, codec, began)
+
+    async def read(self, asked: Asked, codec: Typed[Any]) -> Any | Missing:
+        """The value in the tiers, `MISSING` where there is none that may be served."""
+        began = perf_counter()
+        found = await self._engine.lookup(asked.request, mint=False)
+        decision = decide(_READ, found.seen, self._engine.now)
+        if isinstance(decision, Serve):
+            value = self._served(found, codec, began)
+        else:
+            self._engine.stats.miss(asked.request.target, decision.reason)
+            value = MISSING
+        self._engine.stats.operated("get", perf_counter() - began)
+        return value
+
+    def _served(self, found: Lookup, codec: Typed[Any], began: float) -> Any | Missing:
+        assert found.payload is not None
+        assert found.tier is not None
+        value = self._decoded(found.request.target, found.payload, found.tier, codec, began)
+        if value is not MISSING:
+            self._engine.served(found)
+        return value
+
+    def _decoded(
+        self, target: str, payload: bytes, tier: str, codec: Typed[Any], began: float
+    ) -> Any | Missing:
+        try:
+            value = codec.decode(payload)
+        except CodecError:
+            self._engine.stats.unreadable()
+            return MISSING
+        self._engine.stats.hit(target, tier, perf_counter() - began)
+        return value
+
+    async def read_many(self, asked: Sequence[Asked], codec: Typed[Any]) -> list[Any | Missing]:
+        """The values in the tiers, in the same order; the reads share their round trips."""
+        values: list[Any | Missing] = []
+        for at in range(0, len(asked), _AT_ONCE):
+            values += await asyncio.gather(*(self.read(each, codec) for each in asked[at : at + _AT_ONCE]))
+        return values
+
+    async def store(self, entries: Sequence[tuple[Asked, bytes]], ttl: float | None) -> int:
+        """Store payloads for `ttl` seconds; how many were stored.
+
+        Their keys are changed first: whatever is being loaded for them carries a dead token afterwards.
+        """
+        began = perf_counter()
+        try:
+            await self._engine.invalidate([asked.name.tag for asked, _ in entries], raise_pending=True)
+        except InvalidationPendingError:
+            return 0
+        stored = 0
+        for at in range(0, len(entries), _AT_ONCE):
+            some = entries[at : at + _AT_ONCE]
+            stored += sum(await asyncio.gather(*(self._store(*entry, ttl) for entry in some)))
+        self._engine.stats.operated("set", perf_counter() - began)
+        return stored
+
+    async def _store(self, asked: Asked, payload: bytes, ttl: float | None) -> bool:
+        engine = self._engine
+        if not (self._admitted(asked) and self._fits(asked, payload)):
+            return False
+        found = await engine.lookup(replace(asked.request, levels=()))  # tokens only
+        if found.ticket is None:
+            return False
+        ticket = replace(found.ticket, request=asked.request)
+        return await engine.fill(ticket, payload, loaded_at=engine.now, lifetime=ttl)
+
+    async def change(self, tags: Collection[str]) -> int:
+        """Invalidate `tags`; how many were in use. Raises `InvalidationPendingError`."""
+        began = perf_counter()
+        try:
+            return await self._engine.invalidate(tags, raise_pending=True)
+        finally:
+            self._engine.stats.operated("delete", perf_counter() - began)
+
+    def _fits(self, asked: Asked, payload: bytes) -> bool:
+        """Whether a payload is small enough; one that is not is counted."""
+        fits = len(payload) <= self._engine.settings.value_bytes
+        if not fits:
+            self._engine.stats.refused(asked.request.target, (Reason.TOO_LARGE,))
+        return fits
+
+    def _admitted(self, asked: Asked) -> bool:
+        """Whether an entry with these tags, of this principal, may be made; one that may not is counted."""
+        reason = None if asked.storable else Reason.TOO_MANY_TAGS
+        who = current_principal() or ((asked.name.tenant, asked.name.user) if asked.name.scoped else None)
+        if who is not None and not self._distinct.admits(who, asked.name.key, self._engine.now):
+            reason = Reason.TOO_MANY_KEYS
+        if reason is not None:
+            self._engine.stats.refused(asked.request.target, (reason,))
+        return reason is None
+
+    async def load(
+        self, asked: Asked, policy: Policy, codec: Typed[T], load: Callable[[], Awaitable[T]]
+    ) -> T:
+        """The value of an entry, or what `load` brings, as its type says."""
+        if not self._admitted(asked):
+            held = await self.read(asked, codec)
+            return codec.decode(codec.encode(await load())) if held is MISSING else held
+
+        async def brought() -> Brought:
+            value = await load()
+            payload = codec.encode(value)
+            negative = value is None and policy.negative_ttl is not None
+            return Brought(payload, fill=self._fits(asked, payload), negative=negative)
+
+        loaded = await self._loads.get_or_load(asked.request, policy, brought)
+        try:
+            return codec.decode(loaded.payload)
+        except CodecError:
+            if loaded.tier is None:
+                raise
+        self._engine.stats.unreadable()  # it was stored under another type, and gives way
+        await self._engine.invalidate((asked.name.tag,))
+        return codec.decode((await brought()).payload)
