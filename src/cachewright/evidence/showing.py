@@ -86,8 +86,11 @@ class Showing:
         users = self._users.get(name)
         if users is not None:
             return users
-        if len(self._private) >= _NAMES:
-            return None
-        if self._private.setdefault(name, name in self._withheld or is_private(name)):
+        private = self._private.get(name)
+        if private is None:
+            if len(self._private) >= _NAMES:
+                return None
+            private = self._private[name] = name in self._withheld or is_private(name)
+        if private:
             return None
         return self._users.setdefault(name, {})

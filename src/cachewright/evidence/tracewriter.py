@@ -19,7 +19,7 @@ _LOG = logging.getLogger(__name__)
 _ROWS_HELD = 2_000
 _ROWS_AT_MOST = 50_000
 #: Events between two pauses of `_BREATH` seconds, so that the application gets the interpreter back soon.
-_CHUNK = 32
+_CHUNK = 8
 _BREATH = 0.0005
 _ROUNDS_A_PERIOD = 25
 

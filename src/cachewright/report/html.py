@@ -35,6 +35,7 @@ REASONS: Mapping[str, str] = {
     "not_accepted": "the application had not yet accepted this credential for it",
     "foreign": "it was stored under other claims",
     "held": "a write to its data was under way",
+    "refresh": "it was getting old, and this request fetched it anew",
     "status": "the answer was not a success",
     "set_cookie": "the answer set a cookie",
     "cache_control": "the application forbade it",
@@ -49,6 +50,10 @@ REASONS: Mapping[str, str] = {
     "snapshot": "its database transaction was older than the lookup",
     "unowned_sql": "SQL ran meanwhile that belongs to no request",
     "changed": "its data changed meanwhile",
+    "negative": "too many entries of this kind already say that there is nothing",
+    "too_many_tags": "it depends on more data than an entry may name",
+    "too_many_keys": "whoever asked has used too many keys within a minute",
+    "on_loop": "a function that cannot wait was called where nothing may wait",
     "bypass_condition": "the specification leaves it out",
     "unbound_key": "the request does not say who is asking",
 }
