@@ -47,7 +47,9 @@ def test_two_logins_of_one_user_give_two_tokens(data, log_in):
 
 
 def test_the_list_holds_the_users_own_tasks_newest_first(client, data, log_in):
-    account = next(account for account in data.accounts if not account.is_daily)  # the load leaves these alone
+    account = next(
+        account for account in data.accounts if not account.is_daily
+    )  # the load leaves these alone
     page = client.get("/api/tasks", params={"limit": 5}, headers=log_in(account)).json()
     own = data.tasks_by_owner()[account.id]
     assert [task["id"] for task in page["items"]] == own[:5]
