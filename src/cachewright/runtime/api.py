@@ -26,9 +26,11 @@ from cachewright.spec.tags import NAMESPACE_TAG
 
 if TYPE_CHECKING:
     from cachewright.runtime.bulkhead import Bulkhead
+    from cachewright.runtime.server import Server
     from cachewright.runtime.strategies.plans import Plan
     from cachewright.runtime.strategies.resource import Resource
     from cachewright.runtime.strategies.source import Delete, Load, Store
+    from cachewright.runtime.strategies.versions import Versions
     from cachewright.spec.document import Document
 
 T = TypeVar("T")
@@ -38,6 +40,8 @@ P = ParamSpec("P")
 
 _LEVELS = ("l1", "l2")
 _OPTIONS = LoadOptions()
+#: Servers that can say, alone, in which order the writes of all processes were.
+_ONE_SERVER = ("redis://", "rediss://", "unix://")
 
 Ttl = float | Unset | None
 
@@ -86,6 +90,8 @@ class Cache:
         self._sampler = Sampler()
         self._pattern: Plan | str = pattern
         self._resources: list[Resource[Any, Any]] = []
+        self._url = redis_url
+        self._order: Server | None = None
 
     @classmethod
     def from_spec(
@@ -147,6 +153,8 @@ class Cache:
         """Finish deliveries under way, in bounded time, and let go of every connection. May be called again."""
         for resource in self._resources:
             await resource.aclose()
+        if self._order is not None:
+            await self._order.aclose()
         await self._home.aclose()
 
     def peek(self, key: str, type_: Any = Any) -> Any | Missing:
@@ -378,6 +386,7 @@ class Cache:
         """
         from cachewright.runtime.strategies.resource import Resource
 
+        options.setdefault("versions", self._versions())
         made: Resource[K, V] = Resource(
             self,
             name,
@@ -392,6 +401,18 @@ class Cache:
         )
         self._resources.append(made)
         return made
+
+    def _versions(self) -> Versions | None:
+        """The order of writes of all processes, on the server that they share; None for that of this one."""
+        from cachewright.runtime.server import Server
+        from cachewright.runtime.strategies.versions import SharedVersions
+
+        if self._url is None or not self._url.startswith(_ONE_SERVER):
+            return None
+        if self._order is None:
+            settings = self._engine.settings
+            self._order = Server(self._url, timeout=settings.connect_timeout + settings.read_timeout)
+        return SharedVersions(self._order.send, f"{self._engine.namespace}:versions:")
 
     def _target(self, target: str | None) -> Specified:
         if target is None:

@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, datetime
 
 import pytest
+import redis.asyncio
 
 from cachewright.errors import UsageError
 from cachewright.runtime.server import Server
@@ -278,3 +279,19 @@ async def test_what_cannot_be_done_says_so(make_cache, table):
         Versioning(version=lambda _: 1, compare=True)
     with pytest.raises(UsageError, match="a key of the resource"):
         await Resource(cache, "rows", load=table.load, ttl=1.0).get(object())
+
+
+async def test_the_caches_of_one_server_order_their_writes_together(make_cache, table, valkey_url):
+    """What another process wrote later is what stays, whoever loads last."""
+    one, other = make_cache(), make_cache()
+    parts = {"load": table.load, "store": table.store, "delete": table.delete, "versioning": VERSION}
+    mine, theirs = (
+        cache.resource("rows", ttl=60.0, strategy="write_through", **parts) for cache in (one, other)
+    )
+
+    await mine.set(1, {"text": "a"})
+    await theirs.set(1, {"text": "b"})
+
+    assert (await mine.get(1))["text"] == (await theirs.get(1))["text"] == "b"
+    async with redis.asyncio.from_url(valkey_url) as client:
+        assert await client.keys(f"{one.engine.namespace}:versions:*")
