@@ -12,13 +12,47 @@ from cachewright.capture.routes import Route
 from cachewright.capture.routing import Placed
 
 
+class Take:
+    """Something of a request that code has in hand: read as a whole, until only a part was asked for.
+
+    `reads` is where it is noted, `whole_name` what it is as a whole.
+    """
+
+    __slots__ = ("_context", "_open", "_reads", "_whole_name")
+
+    def __init__(self, context: RequestContext, reads: set[str], whole_name: str) -> None:
+        self._context = context
+        self._reads = reads
+        self._whole_name = whole_name
+        self._open = True
+        context.taken[whole_name] = context.taken.get(whole_name, 0) + 1
+        reads.add(whole_name)
+
+    def whole(self) -> None:
+        """It was read as a whole: no later look at a part changes that."""
+        self._open = False
+        self._reads.add(self._whole_name)
+
+    def part(self, name: str | None) -> None:
+        """A part was asked for, by its name; None: one that does not matter."""
+        if name is not None:
+            self._reads.add(name)
+        if self._open:
+            self._open = False
+            taken = self._context.taken
+            taken[self._whole_name] -= 1
+            if not taken[self._whole_name]:
+                self._reads.discard(self._whole_name)
+
+
 @dataclass(slots=True, eq=False)
 class RequestContext:
     """What one request has done so far.
 
     `reads` names the parts of the request that the application read beyond what its declared path and query
     parameters give it: `header:x`, `cookie:x`, `query:x`, `headers`, `url`, `client`, `session`, `body`.
-    `outer_reads` are those made before the route was reached, by the application's own middleware.
+    `outer_reads` are those made before the route was reached, by the application's own middleware; `taken` counts
+    what the application has in hand and has not looked into yet.
     `routed` is the scope as the router was given it, empty where that was not this very request (a middleware
     rewrote it), None before; `placed` is what routing put into it, None where that cannot be repeated.
     `entered` is when the route's own code was reached, `answered` when the last byte was handed over, `returned`
@@ -35,6 +69,7 @@ class RequestContext:
     entered: int = 0
     reads: set[str] = field(default_factory=set)
     outer_reads: set[str] = field(default_factory=set)
+    taken: dict[str, int] = field(default_factory=dict)
     statements: list[tuple[Statement, Transaction]] = field(default_factory=list)
     background: bool = False
     escaped: bool = False
@@ -55,6 +90,10 @@ class RequestContext:
     def read(self, what: str) -> None:
         """Note that the application read this part of the request."""
         (self.reads if self.entered else self.outer_reads).add(what)
+
+    def take(self, whole_name: str) -> Take:
+        """Note that the application took this in hand."""
+        return Take(self, self.reads if self.entered else self.outer_reads, whole_name)
 
 
 #: Statements of one request that are kept; what ran beyond them cannot be accounted for.

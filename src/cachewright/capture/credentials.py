@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
-from starlette.requests import cookie_parser
+from starlette.requests import HTTPConnection
 
 from cachewright.spec.identity import is_carrier
 
@@ -30,12 +30,15 @@ def header_of(scope: Mapping[str, Any], name: str) -> str | None:
 
 
 def cookies_of(scope: Mapping[str, Any]) -> dict[str, str]:
-    """The request's cookies, read exactly as Starlette reads them."""
-    cookies: dict[str, str] = {}
-    for key, value in scope["headers"]:
-        if key == b"cookie":
-            cookies.update(cookie_parser(value.decode("latin-1")))
-    return cookies
+    """The request's cookies as this Starlette reads them: some take one header of several, some all."""
+    return HTTPConnection({"type": "http", "headers": scope["headers"]}).cookies
+
+
+def _fields_of(scope: Mapping[str, Any], name: str) -> str | list[str] | None:
+    """A header as code may see it: its text, all its texts where it came several times, None where it is absent."""
+    wanted = name.lower().encode("latin-1")
+    found = [value.decode("latin-1") for key, value in scope["headers"] if key == wanted]
+    return found[0] if len(found) == 1 else found or None
 
 
 def query_of(scope: Mapping[str, Any], name: str) -> str | list[str] | None:
@@ -126,7 +129,7 @@ def request_values(scope: Mapping[str, Any], names: Iterable[str]) -> dict[str, 
         where, _, rest = name.partition(".")
         match where:
             case "header":
-                values[name] = header_of(scope, rest)
+                values[name] = _fields_of(scope, rest)
             case "cookie":
                 values[name] = cookies_of(scope).get(rest)
             case "query":

@@ -54,6 +54,19 @@ class Route:
         names = {name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True)}
         return not names <= declared
 
+    def spells(self, scope: Mapping[str, Any], path_params: Mapping[str, Any]) -> bool:
+        """Whether the path is the one that is made of its converted parameters: `07` is another path than `7`."""
+        if all(isinstance(value, str) for value in path_params.values()):
+            return True
+        convertors = {**getattr(self.matched, "param_convertors", {})}
+        for mount in self.mounts:
+            convertors |= {name: c for name, c in mount.param_convertors.items() if name != "path"}
+        try:
+            made = self.template.format(**{n: convertors[n].to_string(v) for n, v in path_params.items()})
+        except Exception:  # noqa: BLE001 - convertors are the application's; one that cannot go back tells nothing
+            return False
+        return str(scope["path"]).endswith(made)
+
     def values(self, scope: Mapping[str, Any], path_params: Mapping[str, Any]) -> dict[str, Any]:
         """The request's path and declared query parameters, by the names of key patterns, defaults filled in.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from cachewright.evidence.hashing import Hasher
 from cachewright.evidence.volatile import LONGEST_BODY
+from cachewright.spec.directives import directives_of, varied
 
 Message = MutableMapping[str, Any]
 _MOST_DIRECTIVES = 16
@@ -15,7 +16,7 @@ _MOST_DIRECTIVES = 16
 class Answered:
     """What a route answers, as its messages pass by."""
 
-    __slots__ = ("bodies", "body", "cache_control", "head", "set_cookie", "status", "stream")
+    __slots__ = ("bodies", "body", "cache_control", "head", "set_cookie", "status", "stream", "varied")
 
     def __init__(self, hasher: Hasher, *, keeps_body: bool = False) -> None:
         self.head = b""
@@ -25,6 +26,7 @@ class Answered:
         self.bodies = 0
         self.set_cookie = False
         self.cache_control: frozenset[str] = frozenset()
+        self.varied: frozenset[str] = frozenset()
 
     def saw(self, message: Message) -> None:
         """A message of the route passed by."""
@@ -44,7 +46,8 @@ class Answered:
         """Status and headers are known."""
         self.status = status
         content_type = b""
-        directives: set[str] = set()
+        control: list[str] = []
+        vary: list[str] = []
         for name, value in headers:
             match name.lower():
                 case b"content-type":
@@ -52,8 +55,11 @@ class Answered:
                 case b"set-cookie":
                     self.set_cookie = True
                 case b"cache-control":
-                    directives.update(part.strip().lower() for part in value.decode("latin-1").split(","))
-        self.cache_control = frozenset(sorted(directives - {""})[:_MOST_DIRECTIVES])
+                    control.append(value.decode("latin-1"))
+                case b"vary":
+                    vary.append(value.decode("latin-1"))
+        self.cache_control = frozenset(sorted(directives_of(control))[:_MOST_DIRECTIVES])
+        self.varied = varied(vary)
         if b"json" not in content_type:
             self.body = None
         self.head = b"%d\n%s\n" % (status, content_type)

@@ -156,7 +156,7 @@ class Recorder:
             status=context.status or answer.status,
             size=context.size,
             digest=self._hasher.finish(answer.stream),
-            reads=frozenset(context.reads),
+            reads=frozenset(context.reads) | answer.varied,
             outer_reads=frozenset(context.outer_reads),
             set_cookie=answer.set_cookie,
             cache_control=answer.cache_control,

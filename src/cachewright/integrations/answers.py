@@ -23,12 +23,9 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
         """The first header of this (lower-case) name."""
         return next((value for key, value in self.headers if key.lower() == name), None)
 
-    def cache_control(self) -> frozenset[str]:
-        """The names of its `Cache-Control` directives, lower case (RFC 9111 §5.2)."""
-        text = b",".join(value for key, value in self.headers if key.lower() == b"cache-control").decode(
-            "latin-1"
-        )
-        return frozenset(part.partition("=")[0].strip().lower() for part in text.split(",") if part.strip())
+    def fields(self, name: bytes) -> list[str]:
+        """All header fields of this (lower-case) name, as text."""
+        return [value.decode("latin-1") for key, value in self.headers if key.lower() == name]
 
     def pack(self) -> bytes:
         """Its bytes as the payload of an entry."""
@@ -67,7 +64,9 @@ class HeldBack:
         """Take one message of the application's response."""
         kind = message["type"]
         if kind == "http.response.start" and not self.streamed:
-            self.streamed = not any(key.lower() == b"content-length" for key, _ in message.get("headers", ()))
+            self.streamed = bool(message.get("trailers")) or not any(
+                key.lower() == b"content-length" for key, _ in message.get("headers", ())
+            )
             if not self.streamed:
                 self._start = message
                 return

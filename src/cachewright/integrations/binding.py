@@ -71,6 +71,8 @@ class Binder:
         plain = context.scope
         carrier, claims = token_of(plain)
         values = request_values(plain, self._names[target.name])
+        if not route.spells(scope, context.path_params):
+            return Bypass(Reason.UNBOUND_KEY)
         values |= route.values(plain, context.path_params)
         values |= {f"claim.{name}": value for name, value in claims.items()}
         self._plan.identify(values)
@@ -145,7 +147,10 @@ def _extra_names(plan: Plan, target: Target) -> frozenset[str]:
 
 def origin_of(scope: Mapping[str, Any]) -> str:
     """Scheme, host and root path: two of them are two services."""
-    return f"{scope.get('scheme', 'http')}://{header_of(scope, 'host') or ''}{scope.get('root_path', '')}"
+    host = header_of(scope, "host")
+    if host is None:  # then an application takes the address it was asked at
+        host = f"@{scope.get('server')}"
+    return f"{scope.get('scheme', 'http')}://{host}{scope.get('root_path', '')}"
 
 
 def is_conditional(scope: Mapping[str, Any]) -> bool:

@@ -8,7 +8,7 @@ from typing import assert_never
 
 import msgspec
 
-from cachewright.capture.asgi import ASGIApp, Receive, Scope, Send
+from cachewright.capture.asgi import ASGIApp, Message, Receive, Scope, Send
 from cachewright.capture.context import RequestContext
 from cachewright.integrations.answers import Answer, HeldBack
 from cachewright.integrations.binding import CONDITIONS, Binder, Lookup, is_conditional
@@ -19,6 +19,7 @@ from cachewright.runtime.flight import Alone, Follow, Lead
 from cachewright.runtime.lookup import Lookup as Found
 from cachewright.runtime.lookup import LookupRequest
 from cachewright.spec import semantics
+from cachewright.spec.directives import directives_of, varied
 from cachewright.spec.semantics import (
     FAILURES,
     GUARDS,
@@ -36,6 +37,8 @@ from cachewright.spec.target import Plan
 
 #: A scope may carry a list under this key; what became of the request is appended to it.
 OUTCOMES = "cachewright.outcomes"
+#: What an application says to a credential that it does not accept (any more).
+REFUSALS = (401, 403)
 _CONDITION_READS = frozenset(f"header:{name}" for name in CONDITIONS)
 
 
@@ -242,13 +245,10 @@ class Exchange:
         held_back = HeldBack(self.send, whole)
         parts.loading.add(self.context)
         try:
-            await self.app(self.scope, self.receive, held_back)
+            await self.app(self.scope, self._receive_noted, held_back)
         except Exception as error:
-            instead = None if held_back.begun else self._instead(found, type(error).__name__)
-            if instead is None:
+            if not await self._failed(found, error, reason, begun=held_back.begun):
                 raise
-            self._report(found, hit=False, reason=reason)
-            await instead.send(self.send)
         finally:
             parts.loading.discard(self.context)
             if filled and self.context.wrote:  # after it had answered: its next execution would write again
@@ -272,16 +272,40 @@ class Exchange:
         parts.cache.stats.stood_in(target.name, failure)
         return Answer.unpack(found.payload)
 
+    async def _failed(self, found: Found, error: Exception, reason: Reason, *, begun: bool) -> bool:
+        """Whether something answered in place of a load that raised."""
+        if getattr(error, "status_code", None) in REFUSALS:  # an older Starlette answers outside of routes
+            await self._refuse_credential(found)
+        instead = None if begun else self._instead(found, type(error).__name__)
+        if instead is None:
+            return False
+        self._report(found, hit=False, reason=reason)
+        await instead.send(self.send)
+        return True
+
+    async def _receive_noted(self) -> Message:
+        """`receive`, noting that the application asked for the body: the key says nothing of it."""
+        message = await self.receive()
+        if message["type"] == "http.request":
+            self.context.read("body")
+        return message
+
+    async def _refuse_credential(self, found: Found) -> None:
+        """The application refused a credential that it had accepted: nothing it was accepted for holds."""
+        if found.seen.acceptance is not None and self.lookup.credential:
+            await self.parts.cache.invalidate((credential_tag(self.lookup.credential),))
+
     async def _fill(
         self, found: Found, answer: Answer, reason: Reason, began: float, *, wanted: bool
     ) -> bytes | None:
         """Store the answer if it may be stored; its payload if it was."""
         parts, lookup = self.parts, self.lookup
+        self.context.reads |= varied(answer.fields(b"vary"))
         unkeyed = parts.binder.unkeyed(lookup, self.context)
         if _validated(answer) and not is_conditional(self.context.scope):
             unkeyed -= _CONDITION_READS  # absent here, and where they are present the entry is not served
-        if answer.status in (401, 403) and found.seen.acceptance is not None and lookup.credential:
-            await parts.cache.invalidate((credential_tag(lookup.credential),))
+        if answer.status in REFUSALS:
+            await self._refuse_credential(found)
         facts = self._facts(answer, unkeyed)
         policy = lookup.target.policy
         refused = semantics.may_fill(policy, facts, lookup.tags, declared=lookup.target.declared)
@@ -302,7 +326,14 @@ class Exchange:
             found.ticket,
             payload,
             loaded_at=began,
-            lifetime=semantics.entry_lifetime(policy, lookup.target.scope, jitter, left, negative=negative),
+            lifetime=semantics.entry_lifetime(
+                policy,
+                lookup.target.scope,
+                jitter,
+                left,
+                negative=negative,
+                cache_control=directives_of(answer.fields(b"cache-control")),
+            ),
             acceptance_lifetime=(
                 semantics.acceptance_lifetime(policy, left) if lookup.needs_acceptance else None
             ),
@@ -319,7 +350,7 @@ class Exchange:
             size=len(answer.body),
             scope=self.lookup.target.scope,
             set_cookie=answer.header(b"set-cookie") is not None,
-            cache_control=answer.cache_control(),
+            cache_control=directives_of(answer.fields(b"cache-control")),
             wrote=context.wrote,
             background=context.background,
             early_sql=any(statement.started < context.entered for statement, _ in context.statements),

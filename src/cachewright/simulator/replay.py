@@ -292,6 +292,7 @@ class _Replay:
             self.settings.jitter,
             lookup.credential_seconds,
             negative=lookup.facts.status in NOTHING_HERE,
+            cache_control=lookup.facts.cache_control,
         )
         expires = None if lifetime is None else began + lifetime
         tokens = {tag: loading.tokens[tag] for tag in lookup.tags}

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal
 
+from cachewright.spec.directives import forbidden, freshness
+
 Token = bytes | int
 Mode = Literal["live", "shadow", "off"]
 
@@ -287,12 +289,19 @@ def accepted(acceptance: Acceptance | None, tokens: Mapping[str, Token], now: fl
 
 
 def entry_lifetime(
-    policy: Policy, scope: Scope, jitter: float, credential_seconds: float | None, *, negative: bool = False
+    policy: Policy,
+    scope: Scope,
+    jitter: float,
+    credential_seconds: float | None,
+    *,
+    negative: bool = False,
+    cache_control: Collection[str] = (),
 ) -> float | None:
     """How long a new entry lives (s) at most, None for no limit. A `negative` one says that nothing was found.
 
-    `jitter` in [-1, 1] spreads expiries by the policy's share. An entry keyed by a credential is its own
-    acceptance, so the limits of acceptances bound it: `identity_ttl`, and what is left of the credential.
+    `cache_control` are the response's own directives: it lives no longer than they say. `jitter` in [-1, 1]
+    spreads expiries by the policy's share. An entry keyed by a credential is its own acceptance, so the limits of
+    acceptances bound it: `identity_ttl`, and what is left of the credential.
     """
     span = policy.ttl if policy.longest is None else policy.longest
     if negative and policy.negative_ttl is not None:
@@ -300,6 +309,9 @@ def entry_lifetime(
     lifetime = None if span is None else span * (1 + policy.jitter * jitter)
     if lifetime is not None and policy.longest is not None:
         lifetime = min(lifetime, policy.longest)
+    said = freshness(cache_control)
+    if said is not None:
+        lifetime = said if lifetime is None else min(lifetime, said)
     if scope is not Scope.CREDENTIAL:
         return lifetime
     limits = [
@@ -365,15 +377,12 @@ def may_fill(
     `declared` says that the specification names dependencies or a staleness bound for the target, so that a
     load without any SQL is no surprise.
     """
-    private = facts.scope in (Scope.PUBLIC, Scope.TENANT)
+    shared = facts.scope in (Scope.PUBLIC, Scope.TENANT)
     checks = (
         (facts.streamed, Reason.STREAM),
         (facts.status not in policy.statuses, Reason.STATUS),
         (facts.set_cookie, Reason.SET_COOKIE),
-        (
-            "no-store" in facts.cache_control or (private and "private" in facts.cache_control),
-            Reason.CACHE_CONTROL,
-        ),
+        (forbidden(facts.cache_control, shared=shared), Reason.CACHE_CONTROL),
         (facts.size > policy.max_body_bytes, Reason.TOO_LARGE),
         (facts.wrote, Reason.WROTE),
         (facts.background, Reason.BACKGROUND),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -178,10 +179,15 @@ def identity_sources(spec: CachingSpecification) -> dict[str, str]:
     return found
 
 
+#: A parameter with the name of its convertor, as paths are declared: `{note_id:int}`.
+_CONVERTED = re.compile(r"\{(\w+):\w+\}")
+
+
 def _target(document: Document, index: int) -> Target:
     item = document.spec.cache_targets[index]
     place: tuple[str | int, ...] = ("cache_targets", index)
     method, _, template = (item.endpoint or "").strip().rpartition(" ")
+    template = _CONVERTED.sub(r"{\1}", template)
     scope = Scope(item.scope or "credential")
     key = _key(document, index, template, scope)
     return Target(
