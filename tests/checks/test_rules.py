@@ -11,7 +11,9 @@ import pytest
 from ruamel.yaml import YAML
 from tests.simulator.recording import Recording
 
-from cachewright.checks import RULES, Finding, check
+from cachewright.checks import RULES, Finding, Known, check
+from cachewright.checks.fixing import fixed
+from cachewright.checks.openapi import api_routes
 from cachewright.evidence.trace import Trace
 from cachewright.spec.document import Document, dumps_spec, loads_spec
 from cachewright.spec.model import ROOT, CachingSpecification
@@ -43,6 +45,8 @@ def cases(kind: str) -> list[Any]:
 
 
 def document_of(case: dict[str, Any]) -> Document:
+    if "text" in case:
+        return loads_spec(case["text"], "caching.yaml")
     return loads_spec(dumps_spec(CachingSpecification.model_validate(case["spec"])), "caching.yaml")
 
 
@@ -89,8 +93,18 @@ def trace_of(case: dict[str, Any]) -> Trace | None:
     return recording.trace()
 
 
+def known_of(case: dict[str, Any]) -> Known:
+    return Known(
+        routes=routes_of(case),
+        api=api_routes({"openapi": "3.1.0", **case["api"]}) if "api" in case else None,
+        tables={name: tuple(columns) for name, columns in case["tables"].items()}
+        if "tables" in case
+        else None,
+    )
+
+
 def found_by(code: str, case: dict[str, Any]) -> list[Finding]:
-    findings = check(document_of(case), trace=trace_of(case), app_routes=routes_of(case))
+    findings = check(document_of(case), trace=trace_of(case), known=known_of(case))
     return [finding for finding in findings if finding.code == code]
 
 
@@ -104,6 +118,25 @@ def test_fails(code: str, case: dict[str, Any]) -> None:
         assert finding.path == tuple(case["at"])
     assert finding.line is not None
     assert finding.column is not None
+    assert (finding.fix is not None) == case.get("fixable", finding.fix is not None)
+
+
+FIXABLE = [param for param in cases("fail") if param.values[1].get("fixable")]
+
+
+@pytest.mark.parametrize(("code", "case"), FIXABLE)
+def test_a_fix_ends_its_finding_and_brings_no_error(code: str, case: dict[str, Any]) -> None:
+    before = document_of(case)
+    changed = fixed(before, trace=trace_of(case), known=known_of(case))
+    findings = check(changed.document, trace=trace_of(case), known=known_of(case))
+    assert changed.count >= 1
+    assert [finding for finding in findings if finding.code == code] == []
+    was = {f.code for f in check(before, trace=trace_of(case), known=known_of(case)) if f.severity == "error"}
+    assert {finding.code for finding in findings if finding.severity == "error"} <= was
+
+
+def test_every_rule_that_can_fix_is_seen_to_fix() -> None:
+    assert {param.values[0] for param in FIXABLE} >= {"CW001", "CW006", "CW008", "CW018", "CW035"}
 
 
 @pytest.mark.parametrize(("code", "case"), cases("pass"))
@@ -155,4 +188,5 @@ def test_a_finding_has_its_public_names() -> None:
         "line": 4,
         "column": 7,
         "message": "words",
+        "fix": None,
     }

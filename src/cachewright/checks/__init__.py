@@ -2,5 +2,6 @@
 
 from cachewright.checks.findings import Finding, Severity
 from cachewright.checks.rules import RULES, Rule, check
+from cachewright.checks.subject import Known
 
-__all__ = ["RULES", "Finding", "Rule", "Severity", "check"]
+__all__ = ["RULES", "Finding", "Known", "Rule", "Severity", "check"]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 
 from cachewright.checks.findings import Path, Problem, Severity
 from cachewright.checks.subject import Subject
 from cachewright.spec.executed import pattern_of, unexecuted
+from cachewright.spec.tags import TagTemplate, TagTemplateError
 
 #: Fields that promise something about safety, freshness or reach: who relies on one has to know of it.
 PROMISES: frozenset[str] = frozenset(
@@ -54,6 +56,59 @@ def unknown_endpoint(subject: Subject) -> Iterator[Problem]:
         where = "the application" if subject.whole_app else "the trace"
         severity: Severity | None = None if subject.whole_app else "warning"
         yield Problem(view.at("endpoint"), f"{where} has no {name}{offer}", severity)
+
+
+def unknown_table(subject: Subject) -> Iterator[Problem]:
+    """The database has no such table or column.
+
+    ## What it does
+    Compares the tables and columns of `depends_on`, of triggers and of `ignore_writes` with those that the
+    application's mapped classes declare, or with those in the trace. Needs `--app` or `--trace`, and declared
+    tables.
+
+    ## Why
+    No write ever changes such a tag: what depends on it stays stale until it expires.
+
+    ## Example
+    ```yaml
+    depends_on: ["task(owner={user_id})"]     # the table is tasks, its column owner_id
+    ```
+
+    ## Fix
+    Write the names as the database has them: `tasks(owner_id={user_id})`.
+    """
+    if not subject.tables:
+        return
+    for path, table, columns in _tables_named(subject):
+        known = subject.tables.get(table)
+        if known is None:
+            yield Problem(path, f"there is no table {table}{_nearest(table, subject.tables)}")
+            continue
+        for column in columns:
+            if column not in known:
+                yield Problem(path, f"{table} has no column {column}{_nearest(column, known)}")
+
+
+def _tables_named(subject: Subject) -> Iterator[tuple[Path, str, tuple[str, ...]]]:
+    for view in subject.targets:
+        for at, text in enumerate(view.item.depends_on):
+            try:
+                tag = TagTemplate.parse(text)
+            except TagTemplateError:
+                continue
+            yield view.at("depends_on", at), tag.table, tuple(column for column, _ in tag.columns)
+    for index, trigger in enumerate(subject.spec.invalidation.triggers):
+        if trigger.table is not None:
+            columns = tuple(name.lower() for name in re.findall(r"\{(\w+)\}", trigger.entity_id or ""))
+            yield ("invalidation", "triggers", index, "table"), trigger.table.lower(), columns
+    for at, name in enumerate(subject.spec.consistency.ignore_writes):
+        table, _, column = name.lower().rpartition(".")
+        yield ("consistency", "ignore_writes", at), table, (column,)
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def not_executed(subject: Subject) -> Iterator[Problem]:

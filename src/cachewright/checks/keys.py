@@ -6,13 +6,15 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
-from cachewright.checks.findings import Problem
+from cachewright.checks.findings import Fix, Problem
 from cachewright.checks.subject import Subject, TargetView
+from cachewright.spec.edit import Put
 from cachewright.spec.keys import Field, KeyTemplate
 from cachewright.spec.target import Target, identity_sources
 
 _ALWAYS_KNOWN = frozenset({"user_id", "tenant_id", "cred", "host"})
 _KEY = "cache_key_pattern"
+_NAME = re.compile(r"[A-Za-z_]\w*\Z")
 #: Stands for a field of a pattern, which no literal text can hold.
 _ANY = "\0"
 
@@ -61,7 +63,10 @@ def scope_without_its_id(subject: Subject) -> Iterator[Problem]:
     """
     for view, target in subject.ready():
         if target.problem is not None:
-            yield Problem(view.at(_KEY), f"{target.name}: {target.problem}")
+            scope = {"user": "user:{user_id}", "tenant": "tenant:{tenant_id}"}.get(target.scope.value)
+            whole = f"{scope}:{view.item.cache_key_pattern}"
+            fix = _new_key(view, whole) if scope and view.item.cache_key_pattern else None
+            yield Problem(view.at(_KEY), f"{target.name}: {target.problem}", fix=fix)
 
 
 def colliding_keys(subject: Subject) -> Iterator[Problem]:
@@ -118,7 +123,9 @@ def mixed_separators(subject: Subject) -> Iterator[Problem]:
     with_colon = any(":" in target.key.source for _, target in subject.ready())
     for view, target in subject.ready():
         if with_colon and "/" in re.sub(r"\{[^}]*\}", "", target.key.source):
-            yield Problem(view.at(_KEY), f"{target.key.source} separates with '/', others with ':'")
+            own = view.item.cache_key_pattern
+            fix = None if own is None else _new_key(view, re.sub(r"/(?![^{]*\})", ":", own))
+            yield Problem(view.at(_KEY), f"{target.key.source} separates with '/', others with ':'", fix=fix)
 
 
 def unknown_field(subject: Subject) -> Iterator[Problem]:
@@ -184,7 +191,22 @@ def parameter_missing_from_key(subject: Subject) -> Iterator[Problem]:
         missing = unkeyed - route.credentials
         if missing:
             listed = ", ".join(sorted(name.replace(":", " ", 1) for name in missing))
-            yield Problem(view.at(_KEY), f"the key of {target.name} lacks {listed}")
+            yield Problem(
+                view.at(_KEY), f"the key of {target.name} lacks {listed}", fix=_with(view, sorted(missing))
+            )
+
+
+def _with(view: TargetView, missing: Sequence[str]) -> Fix | None:
+    """The key with the query parameters that it lacks; nothing is said of headers and cookies."""
+    own = view.item.cache_key_pattern
+    names = [read.partition(":")[2] for read in missing if read.startswith("query:")]
+    if own is None or len(names) < len(missing) or not all(map(_NAME.match, names)):
+        return None
+    return _new_key(view, ":".join([own, *(f"{name}={{{name}}}" for name in names)]))
+
+
+def _new_key(view: TargetView, pattern: str) -> Fix:
+    return Fix(f"write cache_key_pattern: {pattern}", (Put(view.at(_KEY), pattern),))
 
 
 def _is_unknown(subject: Subject, view: TargetView, name: str) -> bool:

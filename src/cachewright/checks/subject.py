@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from cachewright.analysis.exchanges import gather
 from cachewright.analysis.timebound import time_bound
-from cachewright.checks.findings import Path, Problem
+from cachewright.checks.comments import Ignore, ignores_in
+from cachewright.checks.findings import Finding, Path, Problem
+from cachewright.checks.openapi import ApiRoute
 from cachewright.errors import SpecError
 from cachewright.evidence.dependencies import ReadSeen, reads_of
 from cachewright.evidence.trace import Trace
@@ -54,12 +56,19 @@ class AppRoute(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RouteKnown:
-    """A route as far as it is known: parameters and credentials in the names of capture (`query:page`)."""
+    """A route as far as it is known: parameters and credentials in the names of capture (`query:page`).
+
+    `answers` are the members of its answers, `choices` all values of a parameter, `free` those that any text
+    fits: known from an OpenAPI document alone.
+    """
 
     method: str
     template: str
     declared: frozenset[str]
     credentials: frozenset[str]
+    answers: frozenset[str] = frozenset()
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    free: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +106,8 @@ class Evidence:
 class Subject:
     """Everything a rule may look at.
 
-    `routes` is None where neither application nor trace is known; `whole_app` says that they are all the
-    application has.
+    `routes` and `tables` (columns by table) are None where nothing tells them; `whole_app` says that the routes
+    are all the application has. `found` is what the rules before this one found.
     """
 
     document: Document
@@ -106,6 +115,9 @@ class Subject:
     routes: Mapping[tuple[str, str], RouteKnown] | None = None
     whole_app: bool = False
     evidence: Evidence | None = None
+    tables: Mapping[str, tuple[str, ...]] | None = None
+    ignores: tuple[Ignore, ...] = ()
+    found: tuple[Finding, ...] = ()
 
     @property
     def spec(self) -> CachingSpecification:
@@ -127,21 +139,38 @@ class Subject:
         return () if self.evidence is None else self.evidence.lookups.get(target.name, ())
 
 
-def subject_of(
-    document: Document, *, trace: Trace | None = None, app_routes: Iterable[AppRoute] | None = None
-) -> Subject:
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of the application beside its trace: its routes, its OpenAPI document, its tables."""
+
+    routes: Iterable[AppRoute] | None = None
+    api: Sequence[ApiRoute] | None = None
+    tables: Mapping[str, tuple[str, ...]] | None = None
+
+
+def subject_of(document: Document, *, trace: Trace | None = None, known: Known | None = None) -> Subject:
     """Make everything ready that the rules need.
 
     Raises `NotEnoughEvidenceError` for a trace without requests.
     """
+    told = known or Known()
     targets = tuple(_view(document, index, item) for index, item in enumerate(document.spec.cache_targets))
     evidence = None if trace is None else _evidence(document, targets, trace)
+    whole = told.routes if told.routes is not None else told.api
     routes: dict[tuple[str, str], RouteKnown] | None = None
-    if app_routes is not None:
-        routes = {(route.method, route.template): route for route in _of_app(app_routes)}
+    if whole is not None:
+        routes = {(route.method, route.template): route for route in _of_app(whole)}
     elif trace is not None:
         routes = {(route.method, route.template): route for route in _of_trace(trace)}
-    return Subject(document, targets, routes, app_routes is not None, evidence)
+    return Subject(
+        document,
+        targets,
+        routes=None if routes is None else _told_by(told.api or (), routes),
+        whole_app=whole is not None,
+        evidence=evidence,
+        tables=told.tables or (trace.schema.tables if trace is not None and trace.schema.tables else None),
+        ignores=ignores_in(document.text),
+    )
 
 
 def _view(document: Document, index: int, item: CacheTarget) -> TargetView:
@@ -199,6 +228,23 @@ def _of_app(routes: Iterable[AppRoute]) -> Iterator[RouteKnown]:
     for route in routes:
         for method in route.methods:
             yield RouteKnown(method, route.template, _declared(route.params), frozenset(route.credentials))
+
+
+def _told_by(
+    api: Iterable[ApiRoute], routes: Mapping[tuple[str, str], RouteKnown]
+) -> dict[tuple[str, str], RouteKnown]:
+    """The routes with what their OpenAPI document tells of them."""
+    found = dict(routes)
+    for route in api:
+        for method in route.methods:
+            if (known := found.get((method, route.template))) is not None:
+                found[method, route.template] = replace(
+                    known,
+                    answers=route.answers,
+                    choices={f"{p.where}:{p.name}": p.choices for p in route.params if p.choices},
+                    free=frozenset(f"{p.where}:{p.name}" for p in route.params if p.free),
+                )
+    return found
 
 
 def _of_trace(trace: Trace) -> Iterator[RouteKnown]:

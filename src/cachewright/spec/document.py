@@ -33,13 +33,14 @@ class Document:
     """A specification with the file it came from.
 
     `positions` maps paths such as `("cache_targets", 0, "scope")` to line and column (from 1) of the key or
-    the list item; `normalised` says what the tolerant reader changed.
+    the list item; `normalised` says what the tolerant reader changed; `text` is what was read.
     """
 
     spec: CachingSpecification
     positions: Mapping[Path, Position]
     normalised: tuple[str, ...] = ()
     path: str | None = None
+    text: str = ""
 
     def position(self, path: Path) -> Position | None:
         """Line and column of `path`, or of the nearest thing around it that stands in the file."""
@@ -91,6 +92,7 @@ def loads_spec(text: str, name: str = "<string>") -> Document:
         positions=MappingProxyType(builder.positions),
         normalised=(*notes, *respelt),
         path=name,
+        text=text,
     )
 
 
