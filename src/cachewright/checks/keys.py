@@ -9,12 +9,14 @@ from itertools import combinations
 from cachewright.checks.findings import Fix, Problem
 from cachewright.checks.subject import Subject, TargetView
 from cachewright.spec.edit import Put
-from cachewright.spec.keys import Field, KeyTemplate
+from cachewright.spec.keys import RESERVED, Field, KeyTemplate
 from cachewright.spec.target import Target, identity_sources
 
 _ALWAYS_KNOWN = frozenset({"user_id", "tenant_id", "cred", "host"})
 _KEY = "cache_key_pattern"
 _NAME = re.compile(r"[A-Za-z_]\w*\Z")
+#: What values never hold: it is escaped, and not part of how lists and marks are written.
+_NEVER_IN_VALUES = RESERVED - {"%", ","}
 #: Stands for a field of a pattern, which no literal text can hold.
 _ANY = "\0"
 
@@ -248,11 +250,12 @@ def _meet(first: Sequence[str], second: Sequence[str]) -> bool:
 
 
 def _segments_meet(first: str, second: str) -> bool:
-    """Whether some text fits both; a mark stands for any text, even none."""
+    """Whether some text fits both; a mark stands for any text a value can give, even none."""
     if not first or not second:
         return not (first + second).strip(_ANY)
     if first[0] == _ANY:
-        return _segments_meet(first[1:], second) or _segments_meet(first, second[1:])
+        spans = second[0] not in _NEVER_IN_VALUES
+        return _segments_meet(first[1:], second) or (spans and _segments_meet(first, second[1:]))
     if second[0] == _ANY:
         return _segments_meet(second, first)
     return first[0] == second[0] and _segments_meet(first[1:], second[1:])
