@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         UsageError,
         ValueRefusedError,
     )
+    from cachewright.integrations.admin import admin_router
     from cachewright.integrations.install import install
     from cachewright.runtime.api import Cache
     from cachewright.runtime.blocking import BlockingCache
@@ -50,6 +51,7 @@ _HOMES = {
     "StoreUnavailableError": "cachewright.errors",
     "UsageError": "cachewright.errors",
     "ValueRefusedError": "cachewright.errors",
+    "admin_router": "cachewright.integrations.admin",
     "current_principal": "cachewright.runtime.principal",
     "install": "cachewright.integrations.install",
     "key": "cachewright.runtime.naming",
@@ -77,6 +79,7 @@ __all__ = [
     "StoreUnavailableError",
     "UsageError",
     "ValueRefusedError",
+    "admin_router",
     "current_principal",
     "install",
     "key",

@@ -103,7 +103,6 @@ def test_what_is_set_and_not_executed_is_named_with_its_path():
                     {"database_query": "SELECT 1", "percent": 5},
                 ],
                 "invalidation": {"rules": [{"operation": "update", "invalidate_patterns": ["a"]}]},
-                "alerts": {"low_hit_rate": {"enabled": True}},
             }
         )
     )
@@ -115,7 +114,6 @@ def test_what_is_set_and_not_executed_is_named_with_its_path():
         ("cache_targets", 2),
         ("cache_strategy", "hierarchy_level"),
         ("invalidation", "rules", 0),
-        ("alerts", "low_hit_rate", "enabled"),
     ]
     assert all(reason for _, reason in found)
 

@@ -6,7 +6,20 @@ from typing import Annotated
 
 import typer
 
-from cachewright.cli import check, demo, design, explain, import_, record, schema, serve, simulate, verify
+from cachewright.cli import (
+    check,
+    demo,
+    design,
+    explain,
+    import_,
+    invalidate,
+    record,
+    schema,
+    serve,
+    simulate,
+    stats,
+    verify,
+)
 
 app = typer.Typer(
     name="cachewright",
@@ -17,7 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-COMMANDS = (record, import_, design, check, simulate, explain, serve, verify, schema, demo)
+COMMANDS = (record, import_, design, check, simulate, explain, serve, verify, stats, invalidate, schema, demo)
 for module in COMMANDS:
     name = module.__name__.rpartition(".")[2]
     app.command(name.rstrip("_"), epilog=f"Example: {module.EXAMPLE}")(getattr(module, name))

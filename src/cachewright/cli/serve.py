@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -35,11 +38,13 @@ def serve(
     from cachewright.cli.serving import listening, serve_here
     from cachewright.cli.uvicorn_options import scheme_of, uvicorn_options
     from cachewright.cli.workers import serve_workers
+    from cachewright.integrations.admin import checked_token
     from cachewright.runtime.sealing import sealing_of
     from cachewright.spec.document import load_spec
     from cachewright.spec.target import compile_plan
 
     options = uvicorn_options(server_arguments)
+    checked_token(os.environ.get("CACHEWRIGHT_ADMIN_TOKEN"))
     document = load_spec(spec)
     compile_plan(document)  # what cannot be understood is said before anything starts
     sealing_of(os.environ)
@@ -47,7 +52,7 @@ def serve(
         say(f"{spec}: {note}")
     warn_if_unreachable(redis)
     environment = environment_of(app, spec, redis=redis, workers=workers, factory=factory)
-    with listening(host, port, scheme=scheme_of(options)) as bound:
+    with listening(host, port, scheme=scheme_of(options)) as bound, shared_figures(environment, workers):
         if workers > 1:
             serve_workers(workers, bound, environment, options)
         else:
@@ -55,6 +60,21 @@ def serve(
 
             os.environ.update(environment)
             serve_here(build_app(), bound, options)
+
+
+@contextmanager
+def shared_figures(environment: dict[str, str], workers: int) -> Iterator[None]:
+    """A place where workers find each other's figures, if the administrator's door is open and none was given."""
+    if (
+        workers == 1
+        or not os.environ.get("CACHEWRIGHT_ADMIN_TOKEN")
+        or os.environ.get("CACHEWRIGHT_STATS_DIR")
+    ):
+        yield
+        return
+    with TemporaryDirectory(prefix="cachewright-figures-") as directory:
+        environment["CACHEWRIGHT_STATS_DIR"] = directory
+        yield
 
 
 def environment_of(app: str, spec: Path, *, redis: str | None, workers: int, factory: bool) -> dict[str, str]:

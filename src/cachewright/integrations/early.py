@@ -28,7 +28,7 @@ class Early:
 
     # Shortcut
 
-    def reply(self, scope: Scope, routed: Scope | None, version: int) -> Reply | None:
+    def reply(self, scope: Scope, routed: Scope | None, version: int) -> Reply | None:  # noqa: PLR0911 - rules, first match wins
         """The messages of a hit."""
         if scope["method"] not in _METHODS:
             return None
@@ -40,12 +40,14 @@ class Early:
         if bound.conditional or scope.get(UNCACHED) or bound.route.outdated:
             return None
         parts, standing = self._parts, bound.standing
+        if bound.request is None or parts.is_off(bound.request.target):
+            return None
         asked = parts.wall()
         entry = None if standing is None else parts.cache.standings.entry(standing, asked)
         answer = None if entry is None else entry.opened
         if answer is None:
             answer = self._opened(bound, asked)
-        if answer is None or bound.request is None:
+        if answer is None:
             return None
         if routed is not None:
             bound.placed.put(routed)

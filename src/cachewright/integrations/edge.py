@@ -12,7 +12,7 @@ from cachewright.capture.asgi import ASGIApp, Receive, Scope, Send
 from cachewright.capture.context import RequestContext
 from cachewright.integrations.bound import Bindings
 from cachewright.integrations.exchange import Exchange, Parts
-from cachewright.spec.semantics import Bypass
+from cachewright.spec.semantics import Bypass, Reason
 from cachewright.spec.tags import credential_tag
 from cachewright.spec.target import Target
 
@@ -35,6 +35,10 @@ class Edge:
         """Answer from the cache, or run the route and fill."""
         target = self._target(context, scope)
         if target is None:
+            await app(scope, receive, send)
+            return
+        if self._parts.is_off(target.name):
+            self._parts.cache.stats.bypassed(target.name, Reason.OFF)
             await app(scope, receive, send)
             return
         bound = self._bindings.bind(target, context, scope)

@@ -18,6 +18,7 @@ from cachewright.runtime.fleet import Landed, Lease
 from cachewright.runtime.flight import Alone, Follow, Lead
 from cachewright.runtime.lookup import Lookup as Found
 from cachewright.runtime.lookup import LookupRequest
+from cachewright.runtime.switches import Switches
 from cachewright.spec import semantics
 from cachewright.spec.directives import directives_of, varied
 from cachewright.spec.semantics import (
@@ -75,6 +76,11 @@ class Parts:
     dice: Callable[[], float]
     at_its_word: bool = False
     loading: set[RequestContext] = field(default_factory=set)
+    switches: Switches | None = None
+
+    def is_off(self, target: str) -> bool:
+        """Whether somebody, or an alarm, has turned the target off for now."""
+        return self.switches is not None and self.switches.is_off(target)
 
 
 def taint(loading: set[RequestContext]) -> None:

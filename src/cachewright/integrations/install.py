@@ -22,17 +22,21 @@ from cachewright.capture.database import DatabaseWatch
 from cachewright.capture.metadata import DeclaredTables
 from cachewright.capture.sink import SqlSink
 from cachewright.errors import ApplicationError
+from cachewright.integrations.admin import DESK, Admin, checked_token
 from cachewright.integrations.binding import Binder
 from cachewright.integrations.bound import Bindings
 from cachewright.integrations.commits import CommitInvalidator
 from cachewright.integrations.counting import DatabaseCount
+from cachewright.integrations.desk import Desk
 from cachewright.integrations.early import Early
 from cachewright.integrations.edge import Edge
 from cachewright.integrations.exchange import Parts, taint
+from cachewright.integrations.operating import OnAlarm, Operating
 from cachewright.integrations.recall import Likeness
 from cachewright.integrations.sinks import SafeSinks
 from cachewright.integrations.statistics import StatisticsFile
 from cachewright.integrations.writes import DatabaseEyes
+from cachewright.runtime.alarms.sinks import Webhook
 from cachewright.runtime.engine import Engine
 from cachewright.runtime.sealing import sealing_named, sealing_of
 from cachewright.runtime.settings import Sealing, SealingKey, Settings
@@ -61,7 +65,8 @@ class Surroundings:
     `stats_dir` every second, and touches a file in `ready_dir` when the application has started. `workers` that
     are not known (None) count as several. In `journal_dir` invalidations that could not be delivered survive the
     process; by default that is `cachewright` in the user's directory for state. Targets of level l3 have their files
-    in `cache_dir`, by default `cachewright` in the user's directory for caches.
+    in `cache_dir`, by default `cachewright` in the user's directory for caches. With an `admin_token` the
+    administrator's door stands open to whoever sends it. Alarms go to `webhook` and to `on_alarm`.
     """
 
     redis_url: str | None = None
@@ -75,6 +80,12 @@ class Surroundings:
     cache_dir: Path | None = None
     keys: tuple[SealingKey, ...] = ()
     sealing: Sealing | None = None
+    admin_token: str | None = None
+    webhook: Webhook | None = None
+    on_alarm: OnAlarm | None = None
+
+    def __post_init__(self) -> None:
+        checked_token(self.admin_token)
 
 
 def install(app: Any, spec: Document | Path | str, **surroundings: Any) -> Any:
@@ -120,6 +131,10 @@ class Installed:
         self._started = False
         root = root if root is not None else root_of(app)
         self.plan: Plan | None = None
+        self._operating: Operating | None = None
+        self._desk: Desk | None = None
+        token = surroundings.admin_token
+        self._admin = Admin(token, lambda: self._desk) if token else None
         sink: SqlSink = self._count
         if document is not None and surroundings.mode == "live":
             self._app, sink = self._cached(app, root, document)
@@ -138,6 +153,15 @@ class Installed:
             settings=_settings(document.spec, plan, self._surroundings),
             secret=self._surroundings.secret or b"",
         )
+        operating = self._operating = Operating(
+            self.cache,
+            document.spec,
+            plan,
+            webhook=self._surroundings.webhook,
+            on_alarm=self._surroundings.on_alarm,
+            directory=self._surroundings.stats_dir,
+        )
+        self._desk = Desk(self.cache, plan, operating, self.figures, self._surroundings.stats_dir)
         tables = self._tables = DeclaredTables()
         loading: set[RequestContext] = set()
         eyes = DatabaseEyes(
@@ -159,6 +183,7 @@ class Installed:
             dice=random.random,
             at_its_word=self._surroundings.at_its_word,
             loading=loading,
+            switches=operating.switches,
         )
         bindings = Bindings(binder, Likeness(secret, binder.headers, lambda: watched.credentials))
         watched = Watched(
@@ -174,7 +199,8 @@ class Installed:
         """What this process has counted: `targets` by name, the `cache`'s own counters, the `database`'s work."""
         counted = self.cache.stats.snapshot() if self.cache is not None else {"targets": {}}
         targets = counted.pop("targets")
-        return {"targets": targets, "cache": counted, "database": self._count.snapshot()}
+        told = {} if self._operating is None else self._operating.figures()
+        return {"targets": targets, "cache": counted, "database": self._count.snapshot(), **told}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application (ASGI)."""
@@ -182,7 +208,11 @@ class Installed:
             await self._start()
         if scope["type"] == "lifespan":
             await self._app(scope, receive, self._lifespan(send))
+        elif self._admin is not None and self._admin.serves(scope):
+            await self._admin(scope, receive, send)
         else:
+            if self._desk is not None:
+                scope[DESK] = self._desk
             await self._app(scope, receive, send)
 
     async def _start(self) -> None:
@@ -192,6 +222,8 @@ class Installed:
         self._watch.open()
         if self.cache is not None:
             await self.cache.start()
+        if self._operating is not None:
+            self._operating.start()
         self._statistics.start()
 
     def _lifespan(self, send: Send) -> Send:
@@ -213,6 +245,8 @@ class Installed:
             return
         self._started = False
         await self._statistics.aclose()
+        if self._operating is not None:
+            await self._operating.aclose()
         if isinstance(self._app, Watched):
             self._app.close()
         if self.cache is not None:
@@ -278,7 +312,14 @@ def from_environment(environ: dict[str, str], load: Callable[[str, bool], ASGIAp
         cache_dir=Path(files) if files else None,
         keys=keys,
         sealing=sealing,
+        admin_token=environ.get("CACHEWRIGHT_ADMIN_TOKEN") or None,
+        webhook=_webhook(environ),
     )
     document = load_spec(Path(spec)) if spec else None
     app = load(environ.get("CACHEWRIGHT_APP", ""), environ.get("CACHEWRIGHT_FACTORY") == "1")
     return Installed(app, document, around)
+
+
+def _webhook(environ: dict[str, str]) -> Webhook | None:
+    url = environ.get("CACHEWRIGHT_ALARM_WEBHOOK")
+    return Webhook(url, environ.get("CACHEWRIGHT_ALARM_SECRET", "").encode()) if url else None

@@ -13,6 +13,6 @@ def build_app() -> Installed:
 
     Also read: `CACHEWRIGHT_FACTORY=1`, `_REDIS_URL`, `_MODE` (`live`, `off`), `_SECRET` (any text, one per
     fleet), `_WORKERS`, `_STATS_DIR`, `_READY_DIR`, `_JOURNAL_DIR`, `_KEYS` and `_SEALING` (see
-    `sealing_of`).
+    `sealing_of`), `_ADMIN_TOKEN` (opens the administrator's door), `_ALARM_WEBHOOK` and `_ALARM_SECRET`.
     """
     return from_environment(dict(os.environ), lambda name, factory: import_app(name, factory=factory))

@@ -95,28 +95,47 @@ class Health:
     hears: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    """What is now, and no count: entries in memory and their bytes, the bounds of both, and how the cache is."""
+
+    items: int
+    bytes: int
+    max_items: int
+    max_bytes: int
+    status: Status
+
+
+def gauges_of(engine: Engine) -> Gauges:
+    """The gauges of this process."""
+    memory, settings = engine.memory, engine.settings
+    return Gauges(len(memory), memory.size, settings.l1_items, settings.l1_bytes, _status(engine))
+
+
 class Sampler:
-    """Figures of one engine; rates are those since an earlier sample."""
+    """Figures of one process, or of several together; rates are those since an earlier sample."""
 
     def __init__(self) -> None:
         self._samples: deque[tuple[float, _Totals]] = deque([(monotonic(), _Totals())])
 
     def sample(self, engine: Engine) -> CacheStats:
-        """The figures now."""
-        counted = engine.stats.snapshot()
+        """The figures of one engine now."""
+        return self.of(engine.stats.snapshot(), gauges_of(engine))
+
+    def of(self, counted: Mapping[str, Any], gauges: Gauges) -> CacheStats:
+        """The figures now of what was `counted` (a snapshot of `Stats`, or several merged)."""
         now, totals = monotonic(), _totals(counted)
         while len(self._samples) > 1 and now - self._samples[1][0] >= _WINDOW_SECONDS:
             self._samples.popleft()
         since, before = self._samples[0]
         if now - self._samples[-1][0] >= 1.0:
             self._samples.append((now, totals))
-        memory, settings = engine.memory, engine.settings
         return CacheStats(
             performance=_performance(counted["targets"].values()),
-            cache_size=CacheSize(len(memory), memory.size, settings.l1_items, settings.l1_bytes),
+            cache_size=CacheSize(gauges.items, gauges.bytes, gauges.max_items, gauges.max_bytes),
             operations=_rates(totals, before, now - since, counted),
             health=HealthFigures(
-                _status(engine), error_rate(counted), None, pressure(memory.size, settings.l1_bytes)
+                gauges.status, error_rate(counted), None, pressure(gauges.bytes, gauges.max_bytes)
             ),
             counters=counted,
         )

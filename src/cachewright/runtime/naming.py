@@ -84,7 +84,7 @@ def safe(text: object, what: str) -> str:
             hint="render values into it with cachewright.key(pattern, name=value)",
         )
     if not text:
-        raise UsageError(f"a {what} cannot be empty")
+        raise UsageError(f"a {what} cannot be empty", hint="as in user:7:profile")
     if len(text) <= LONGEST and "%~" not in text and (_PLAIN.match(text) or _harmless(text)):
         return text
     spelt = "%~25~".join("".join(map(_spelt, part)) for part in text.split("%~"))

@@ -41,6 +41,7 @@ DESCRIPTIVE: frozenset[str] = frozenset(
 EXECUTED: frozenset[str] = frozenset(
     {
         "enabled",
+        "alerts",
         "namespace",
         "consistency.l1_lease_ms",
         "consistency.identity_ttl_seconds",
@@ -111,7 +112,6 @@ INSTEAD: Mapping[str, str] = {
     "cache_targets[].strategy.eviction_policy.priority_callable": _BY_TYPE,
     "cache_targets[].percent": "the target is on for every key",
     "cache_targets[].authorization": "access is proven for each full key",
-    "alerts": "no alarm fires yet",
     "cache_warming": "nothing is warmed yet",
 }
 

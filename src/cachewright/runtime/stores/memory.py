@@ -241,6 +241,18 @@ class MemoryStore:
                 self._swept += 1
             return removed
 
+    def shrink(self, limit: int) -> int:
+        """Let items leave, in the order of eviction, until at most `limit` bytes are held; how many left."""
+        evicted: list[Record] = []
+        with self._lock:
+            before = len(self._items)
+            while self._bytes > limit and self._evict(max(self._all, key=_bytes), evicted):
+                pass
+            left = before - len(self._items)
+        if evicted and self._demote is not None:
+            self._demote(evicted)
+        return left
+
     def _live(self, name: Name) -> Item | None:
         item = self._items.get(name)
         if item is not None and item.turn != self._turn and self._is_dropped(item):
