@@ -15,11 +15,11 @@ def said(caplog, *targets, **extra) -> list[str]:
 
 
 def test_each_field_that_nothing_executes_is_named_once(caplog):
-    alerts = {"low_hit_rate": {"enabled": True}}
-    assert said(caplog, get("/a", "a"), get("/b", "b", percent=50), alerts=alerts) == [
+    rules = {"rules": [{"operation": "update", "invalidate_patterns": ["a"]}]}
+    assert said(caplog, get("/a", "a"), get("/b", "b", percent=50), invalidation=rules) == [
         (
             "not executed yet (2; `cachewright check --all` names them): "
-            "cache_targets[1].percent, alerts.low_hit_rate.enabled"
+            "cache_targets[1].percent, invalidation.rules[0]"
         )
     ]
 
