@@ -3,6 +3,7 @@ import tempfile
 from collections.abc import Iterator
 
 import pytest
+from tests.postgres import Postgres, postgres
 from tests.servers import valkey
 
 # what undelivered invalidations leave behind stays out of the home directory, in child processes too
@@ -14,3 +15,10 @@ def valkey_url() -> Iterator[str]:
     """A Valkey for the whole session: tests share it, so each uses names of its own or empties it first."""
     with valkey() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """A PostgreSQL for the whole session: each test makes databases of its own."""
+    with postgres() as server:
+        yield server

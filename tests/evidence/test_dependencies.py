@@ -14,7 +14,7 @@ from cachewright.evidence.dependencies import (
     writers_of,
     written_by,
 )
-from cachewright.evidence.trace import SchemaSeen
+from cachewright.evidence.trace import ForeignKey, SchemaSeen
 from cachewright.spec.tags import NULL, row_tag
 
 SETS = {"tasks": frozenset({("user_id",)}), "notes": frozenset({("task_id",)})}
@@ -175,3 +175,17 @@ def test_a_transaction_without_an_end_stays_open(recording: Recording) -> None:
     recording.sql("SELECT 1", at=50)
     write = only(recording)
     assert (write.began, write.ended, write.committed) == (2 * MS, 51 * MS, False)
+
+
+def test_a_new_key_moves_the_rows_that_point_to_it(recording: Recording) -> None:
+    recording.schema = SchemaSeen(
+        foreign_keys=(ForeignKey("tasks", ("user_id",), "users", ("id",), "", "CASCADE"),)
+    )
+    recording.sql("UPDATE users SET name = ? WHERE id = ?", ("Ann", 7), at=0)
+    assert "tasks" not in only(recording).tags
+    recording = Recording()
+    recording.schema = SchemaSeen(
+        foreign_keys=(ForeignKey("tasks", ("user_id",), "users", ("id",), "", "CASCADE"),)
+    )
+    recording.sql("UPDATE users SET id = ? WHERE id = ?", (8, 7), at=0)
+    assert only(recording).tags >= {"users", "tasks", "tasks#bulk"}

@@ -3,6 +3,7 @@
 import pytest
 
 from cachewright.sql.facts import HARMLESS, Bind, Literal, Read, StatementFacts
+from cachewright.sql.functions import KNOWN
 from cachewright.sql.parse import parse
 
 SCHEMA = {
@@ -360,6 +361,9 @@ def test_several_statements_are_joined():
         ("sqlite", "SELECT datetime() FROM t", {"datetime"}),
         ("sqlite", "SELECT date(a), lower(b) FROM t WHERE c = 'today'", set()),
         ("mysql", "SELECT now(), rand(), @x FROM t", {"now", "rand", "@x"}),
+        ("postgresql", "SELECT a FROM t FOR UPDATE SKIP LOCKED", {"skip locked"}),
+        ("postgresql", "SELECT a FROM t FOR UPDATE NOWAIT", set()),
+        ("postgresql", "SELECT * FROM pg_stat_activity, information_schema.tables", {"pg_stat_activity", "tables"}),
     ],
 )  # fmt: skip
 def test_nondeterminism(dialect, sql, expected):
@@ -371,6 +375,44 @@ def test_functions_nobody_knows_are_named():
         "price_for",
         "shop_rows",
     )
+
+
+@pytest.mark.parametrize(
+    "name", ["search", "json_orders", "st_report", "lo_get", "ts_rewrite", "score", "top_k"]
+)
+@pytest.mark.parametrize("dialect", ["postgresql", "sqlite", "mysql"])
+def test_a_function_may_be_the_applications_own_though_some_database_has_one_of_its_name(dialect, name):
+    assert facts(f"SELECT {name}(a, b) FROM t", dialect).opaque == (name,)
+
+
+@pytest.mark.parametrize("dialect", ["postgresql", "sqlite", "mysql"])
+def test_what_comes_with_a_database_is_known_whatever_the_parser_makes_of_it(dialect):
+    for name in sorted(KNOWN):
+        for arguments in ("", "a", "a, b", "a, b, c"):
+            found = facts(f"SELECT {name}({arguments}) FROM t", dialect)
+            assert found.unknown or not found.opaque, (name, arguments)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["a || b", "a ~ 'x'", "a @> b", "a ->> 'x'", "a::int", "a IN (1, 2)", "EXISTS (SELECT 1)", "a @@ plainto_tsquery('x')",
+     "CASE a WHEN 1 THEN 2 END", "array_agg(a ORDER BY b)", "a AT TIME ZONE 'UTC'", "row_number() OVER (ORDER BY a)",
+     "a = ANY(ARRAY[1])", "json_agg(t)", "json_build_object('a', 1)", "NOT a AND b OR c", "substring(a FROM 1 FOR 2)"],
+)  # fmt: skip
+def test_operators_are_no_functions_of_the_application(expression):
+    found = facts(f"SELECT {expression} FROM t", "postgresql")
+    assert not found.unknown
+    assert not found.opaque
+
+
+def test_a_table_in_the_place_of_a_list_is_read_whole():
+    found = facts(
+        "SELECT a FROM t WHERE b IN u AND c = ?", "sqlite", schema={"t": ("a", "b", "c"), "u": ("x",)}
+    )
+    assert [(read.table, pins(read.pinned)) for read in found.reads] == [("t", {"c": 0}), ("u", {})]
+    assert [
+        read.table for read in facts("WITH u AS (SELECT 1) SELECT a FROM t WHERE b IN u", "sqlite").reads
+    ] == ["t"]
 
 
 def test_compared_values():

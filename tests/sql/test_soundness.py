@@ -9,11 +9,11 @@ import sqlite3
 from collections import Counter
 
 import pytest
+from tests.sql.statements import TABLES, Writer
 
 from cachewright.sql.facts import Bind, Literal, Read
 from cachewright.sql.parse import parse
 
-TABLES = {"a": ("id", "x", "y"), "b": ("id", "x", "y"), "c": ("id", "x", "y")}
 VALUES = (0, 1, 2, None)
 
 
@@ -28,136 +28,6 @@ def _database(dice: random.Random, most: int = 4) -> sqlite3.Connection:
 
 def _add(connection, table, row):
     connection.execute(f"INSERT INTO {table} VALUES (?, ?, ?)", row)
-
-
-class Writer:
-    """Writes one random SELECT; the caller binds its placeholders as they stand."""
-
-    def __init__(self, dice: random.Random) -> None:
-        self.dice = dice
-        self.aliases = 0
-
-    def statement(self) -> str:
-        pick = self.dice.random()
-        if pick < 0.1:
-            return f"{self.select('id', 'x')} UNION ALL {self.select('y', 'x')}"
-        if pick < 0.2:
-            return f"WITH q AS ({self.select('id')}) SELECT count(*), max(q.id) FROM q JOIN b AS z ON z.id = q.id"
-        if pick < 0.3:
-            return f"SELECT d.id, z.x FROM ({self.select('id')}) AS d LEFT JOIN c AS z ON z.id = d.id AND {self.bound('z')}"
-        if pick < 0.4:
-            return self.bare()
-        return self.select()
-
-    def bare(self) -> str:
-        """Columns without a table, and select aliases that SQLite lets WHERE use."""
-        alias = self.dice.choice(("w", "x"))
-        names = [self.dice.choice(("w", "x", "y", "y")) for _ in range(2)]
-        return f"SELECT id + 1 AS {alias}, 5 AS w FROM {self.dice.choice('abc')} WHERE {names[0]} = ? AND {names[1]} = ?"
-
-    def update(self) -> str:
-        """An UPDATE that changes nothing and returns the rows it met."""
-        target, name = self.table()
-        sources, names = self.sources((), 0)
-        parts = [self.edge(names, name), self.bound(self.dice.choice((name, *names)))]
-        condition = f" {self.dice.choice(('AND', 'AND', 'OR'))} ".join(parts)
-        return f"UPDATE {target} SET id = {name}.id FROM {sources} WHERE {condition} RETURNING id, x, y"
-
-    def select(self, *columns: str, outer: tuple[str, ...] = (), depth: int = 0) -> str:
-        sources, names = self.sources(outer, depth)
-        if columns:
-            wanted = [f"{names[0]}.{column} AS {column}" for column in columns]
-        else:
-            wanted = [f"{self.column(names)} AS c0", f"{self.column(names)} AS c1"]
-        if not columns and depth == 0 and self.dice.random() < 0.25:
-            wanted.append(f"({self.scalar(names)}) AS c2")
-        if not columns and depth == 0 and self.dice.random() < 0.15:
-            wanted = ["count(*) AS c0", f"sum({self.column(names)}) AS c1"]
-        where = f" WHERE {self.condition(names, outer, depth)}" if self.dice.random() < 0.9 else ""
-        return f"SELECT {', '.join(wanted)} FROM {sources}{where}"
-
-    def scalar(self, outer) -> str:
-        sources, names = self.sources(outer, 1)
-        return f"SELECT count(*) FROM {sources} WHERE {self.condition(names, outer, 1)}"
-
-    def sources(self, outer, depth) -> tuple[str, tuple[str, ...]]:
-        text, first = self.table()
-        names = [first]
-        for _ in range(self.dice.choice((0, 0, 1, 1, 2) if depth == 0 else (0, 0, 1))):
-            kind = self.dice.choice(
-                ("JOIN", "LEFT JOIN", "LEFT JOIN", ",", "nested", "RIGHT JOIN", "FULL JOIN")
-            )
-            if kind == "nested":
-                one, name = self.table()
-                other, other_name = self.table()
-                within = f"{self.edge((name,), other_name)}{self.maybe(other_name)}"
-                outside = f"{self.edge(tuple(names), self.dice.choice((name, other_name)))}"
-                side = self.dice.choice(("LEFT JOIN", "JOIN"))
-                text = f"{text} {side} ({one} {self.dice.choice(('JOIN', 'LEFT JOIN'))} {other} ON {within}) ON {outside}"
-                names += [name, other_name]
-            elif kind == ",":
-                other, name = self.table()
-                text = f"{text} CROSS JOIN {other}"
-                names.append(name)
-            else:
-                other, name = self.table()
-                condition = f"{self.edge(tuple(names), name)}{self.maybe(self.dice.choice([*names, name]))}"
-                text = f"{text} {kind} {other} ON {condition}"
-                names.append(name)
-        return text, tuple(names)
-
-    def maybe(self, name) -> str:
-        return f" AND {self.bound(name)}" if self.dice.random() < 0.4 else ""
-
-    def edge(self, names, name) -> str:
-        sides = [f"{name}.{self.dice.choice('xy')}", f"{self.dice.choice(names)}.{self.dice.choice('xy')}"]
-        self.dice.shuffle(sides)
-        operator = self.dice.choices(("=", "<", "IS"), (8, 1, 1))[0]
-        return f" {operator} ".join(sides)
-
-    def condition(self, names, outer, depth) -> str:
-        parts = [self.part(names, outer, depth) for _ in range(self.dice.choice((1, 2, 2, 3)))]
-        text = parts[0]
-        for each in parts[1:]:
-            text = f"{text} {self.dice.choices(('AND', 'OR'), (6, 1))[0]} {each}"
-        return text
-
-    def part(self, names, outer, depth) -> str:
-        pick = self.dice.random()
-        if pick < 0.45:
-            return self.bound(self.dice.choice(names))
-        if pick < 0.6:
-            return self.edge(names, self.dice.choice(names))
-        if pick < 0.7 and outer:
-            return self.edge(outer, self.dice.choice(names))
-        if pick < 0.75 and outer:
-            return self.bound(self.dice.choice(outer))
-        if pick < 0.85 and depth < 2:
-            inner = self.select("x", outer=(*names, *outer), depth=depth + 1)
-            form = self.dice.choice(("EXISTS ({})", "NOT EXISTS ({})", f"{self.column(names)} IN ({{}})"))
-            return form.format(inner)
-        column = self.column(names)
-        odd = (
-            "NOT {} = ?",
-            "{} + 0 = ?",
-            "{} > ?",
-            "({} = ? OR 1 = 0)",
-            "{} IS ?",
-            "{} IN (?, 1)",
-            "coalesce({}, 0) = ?",
-        )
-        return self.dice.choice(odd).format(column)
-
-    def bound(self, name) -> str:
-        form = self.dice.choice(("{} = ?", "{} = ?", "? = {}", "({} = (?))", "{} IN (?)", "{} = 1"))
-        return form.format(f"{name}.{self.dice.choice('xy')}")
-
-    def column(self, names) -> str:
-        return f"{self.dice.choice(names)}.{self.dice.choice(('id', 'x', 'y'))}"
-
-    def table(self) -> tuple[str, str]:
-        self.aliases += 1
-        return f"{self.dice.choice('abc')} AS t{self.aliases}", f"t{self.aliases}"
 
 
 def _answer(connection, sql, binds):

@@ -17,7 +17,7 @@ _MAPPED = ("after_mapper_constructed", "after_configured")
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """Columns and primary keys by table, foreign keys, and the columns whose equality is not that of bytes."""
+    """Columns and primary keys by table, foreign keys, and the columns of which statements do not tell enough."""
 
     columns: dict[str, tuple[str, ...]]
     primary_keys: dict[str, tuple[str, ...]]
@@ -106,6 +106,7 @@ def _references(name: str, table: Table) -> list[Reference]:
                 element.target_fullname.rpartition(".")[2].lower() for element in key.elements
             ),
             on_delete=(key.ondelete or "").upper(),
+            on_update=(key.onupdate or "").upper(),
         )
         for key in table.foreign_key_constraints
     ]
@@ -117,7 +118,15 @@ def _target_table(fullname: str) -> str:
 
 
 def _is_inexact(column: Column[object]) -> bool:
-    """Whether two texts that differ in bytes beyond case and padding may be equal in this column."""
+    """Whether a statement does not tell what this column holds.
+
+    Two texts that differ in bytes beyond case and padding may be equal in it; the database computes it, or
+    another column's name differs from its own in case alone.
+    """
+    if column.computed is not None or column.server_onupdate is not None:
+        return True
+    if [other.name.lower() for other in column.table.columns].count(column.name.lower()) > 1:
+        return True
     collation = getattr(column.type, "collation", None)
     return collation is not None and collation.upper() not in (
         "BINARY",

@@ -15,7 +15,7 @@ from functools import lru_cache, partial
 from cachewright.evidence.trace import ImageSeen, StatementSeen, Trace, Value
 from cachewright.spec.tags import NAMESPACE_TAG, NULL, ColumnSets, canonical, write_tags
 from cachewright.sql.facts import Bind, Literal, Operand, Read, StatementFacts, Write
-from cachewright.sql.rows import Change, Reference, Row, cascades, changed_rows, spared
+from cachewright.sql.rows import Change, Reference, Row, cascades, changed_rows, consequences, renames, spared
 
 #: The tag that stands for all tags: every entry holds it, and a write that nobody understands changes it.
 EVERYTHING = NAMESPACE_TAG
@@ -108,7 +108,14 @@ def written_by(trace: Trace, column_sets: ColumnSets, *, ignored: Columns = froz
     templates with constants: those are in clear, and never equal to a hash.
     """
     references = tuple(
-        Reference(key.table, key.columns, key.target, key.target_columns, key.on_delete.upper())
+        Reference(
+            key.table,
+            key.columns,
+            key.target,
+            key.target_columns,
+            key.on_delete.upper(),
+            key.on_update.upper(),
+        )
         for key in trace.schema.foreign_keys
     )
     reader = _Writes(trace, facts_of(trace), column_sets, ignored, references)
@@ -247,6 +254,8 @@ class _Writes:
             yield image.table, rows
             if image.action == "delete":
                 yield from cascades(self.references, image.table, rows)
+            elif image.action == "update":
+                yield from renames(self.references, image.table, image.changed)
         for statement in statements:
             facts = self.facts[statement.text]
             if facts.unknown:
@@ -256,8 +265,7 @@ class _Writes:
                     continue
                 known = None if statement.unit_of_work else _statement_rows(write, statement)
                 yield write.table, known
-                if write.action in ("delete", "any"):
-                    yield from cascades(self.references, write.table, known)
+                yield from consequences(self.references, write, known)
 
 
 def _image_rows(image: ImageSeen) -> Iterator[Row]:

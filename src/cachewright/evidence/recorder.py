@@ -280,7 +280,9 @@ class Recorder:
             tables=tables.columns,
             primary_keys=tables.primary_keys,
             foreign_keys=tuple(
-                ForeignKey(key.table, key.columns, key.target, key.target_columns, key.on_delete)
+                ForeignKey(
+                    key.table, key.columns, key.target, key.target_columns, key.on_delete, key.on_update
+                )
                 for key in tables.references
             ),
             inexact_columns=tables.inexact,

@@ -162,13 +162,14 @@ class TransactionSeen:
 
 @dataclass(frozen=True, slots=True)
 class ForeignKey:
-    """`table.columns` reference `target`; `on_delete` as declared (`CASCADE`, `SET NULL`, …) or empty."""
+    """`table.columns` reference `target`; its actions as declared (`CASCADE`, `SET NULL`, …) or empty."""
 
     table: str
     columns: tuple[str, ...]
     target: str
     target_columns: tuple[str, ...]
     on_delete: str
+    on_update: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,7 +144,7 @@ def schema_to_json(schema: SchemaSeen) -> str:
             "tables": dict(schema.tables),
             "primary_keys": dict(schema.primary_keys),
             "foreign_keys": [
-                [key.table, key.columns, key.target, key.target_columns, key.on_delete]
+                [key.table, key.columns, key.target, key.target_columns, key.on_delete, key.on_update]
                 for key in schema.foreign_keys
             ],
             "inexact_columns": sorted(schema.inexact_columns),
@@ -173,8 +173,8 @@ def schema_from_json(text: str) -> SchemaSeen:
         tables={name: tuple(columns) for name, columns in found["tables"].items()},
         primary_keys={name: tuple(columns) for name, columns in found["primary_keys"].items()},
         foreign_keys=tuple(
-            ForeignKey(table, tuple(columns), target, tuple(target_columns), on_delete)
-            for table, columns, target, target_columns, on_delete in found["foreign_keys"]
+            ForeignKey(table, tuple(columns), target, tuple(target_columns), *actions)
+            for table, columns, target, target_columns, *actions in found["foreign_keys"]
         ),
         inexact_columns=frozenset((table, column) for table, column in found["inexact_columns"]),
     )

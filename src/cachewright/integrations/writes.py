@@ -18,7 +18,7 @@ from cachewright.spec.tags import NAMESPACE_TAG, NULL, canonical, read_alternati
 from cachewright.spec.target import Plan
 from cachewright.sql.cache import Facts
 from cachewright.sql.facts import Bind, Literal, Operand, StatementFacts, Write
-from cachewright.sql.rows import Change, Row, cascades, changed_rows, spared
+from cachewright.sql.rows import Change, Row, cascades, changed_rows, consequences, renames, spared
 
 _log = logging.getLogger("cachewright")
 
@@ -184,14 +184,15 @@ class DatabaseEyes:
     def _statement_changes(self, write: Write, statement: Statement) -> Iterator[Change]:
         rows = _all_rows(write, statement)
         yield write.table, rows
-        if write.action in ("delete", "any"):
-            yield from cascades(self._tables().references, write.table, rows)
+        yield from consequences(self._tables().references, write, rows)
 
     def _image_changes(self, image: RowImage) -> Iterator[Change]:
         rows = tuple(_known(side) for side in (image.old, image.new) if side is not None)
         yield image.table, rows
         if image.action == "delete":
             yield from cascades(self._tables().references, image.table, rows)
+        elif image.action == "update":
+            yield from renames(self._tables().references, image.table, image.changed)
 
 
 def _all_rows(write: Write, statement: Statement) -> tuple[Row, ...] | None:

@@ -30,6 +30,10 @@ _TEMPLATE = re.compile(r"\s*(?P<table>[^\s(){}#=,]+)\s*(?:\((?P<columns>[^()]*)\
 _LONGEST = 64
 _LARGEST = 10**40
 
+#: What PostgreSQL reads as a boolean, abbreviations included.
+_TRUE = frozenset({"on", *("true"[:end] for end in range(1, 5)), *("yes"[:end] for end in range(1, 4))})
+_FALSE = frozenset({"of", "off", "n", "no", *("false"[:end] for end in range(1, 6))})
+
 NAMESPACE_TAG = "ns"
 #: What the tag of a single key begins with; only the entry of that key holds it.
 KEY_TAG = "key:"
@@ -105,8 +109,8 @@ def _canonical_text(value: str) -> str | None:
         return f"-{digits}" if sign == "-" and digits.strip("0") else digits
     if _EXPONENT.match(text):  # a database may read it as an integer
         return None
-    if text in ("true", "false"):
-        return str(int(text == "true"))
+    if text in _TRUE or text in _FALSE:
+        return str(int(text in _TRUE))
     if len(text) > _LONGEST:
         return f"~{hashlib.blake2b(text.encode('utf-8', 'surrogatepass'), digest_size=16).hexdigest()}"
     return text

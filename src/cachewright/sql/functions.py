@@ -39,7 +39,7 @@ RELATIVE_MOMENTS = frozenset(
 """Texts that PostgreSQL and SQLite read as a moment that moves."""
 
 _KNOWN = """
-abs age array_agg array_append array_cat array_dims array_length array_lower array_ndims array_position
+abs age all any array_agg array_append array_cat array_dims array_length array_lower array_ndims array_position
 array_positions array_prepend array_remove array_replace array_to_json array_to_string array_upper ascii avg
 bin bit_and bit_count bit_length bit_or bit_xor bm25 bool_and bool_or btrim cardinality ceil ceiling char
 char_length character_length charindex choose chr coalesce col_description concat concat_ws conv convert
@@ -50,7 +50,7 @@ format_type from_base64 from_days from_unixtime generate_series generate_subscri
 get_format glob greatest group_concat grouping hex highlight host hstore if ifnull iif inet6_aton inet6_ntoa
 inet_aton inet_ntoa initcap insert instr interval isfinite isnull iszero json julianday justify_days
 justify_hours justify_interval lag last_day last_value lcase lead least left length levenshtein like
-likelihood likely ln load_extension locate log log10 log2 lower lpad ltrim make_date make_interval make_set
+likelihood likely ln locate log log10 log2 lower lpad ltrim make_date make_interval make_set
 make_time make_timestamp make_timestamptz makedate maketime masklen max md5 mid min minute mod month
 monthname network nth_value ntile nullif num_nonnulls num_nulls numnode obj_description oct octet_length ord
 overlay parse_ident percent_rank percentile_cont percentile_disc period_add period_diff phraseto_tsquery pi
@@ -58,22 +58,70 @@ plainto_tsquery position pow power printf quarter query querytree quote quote_id
 quote_nullable radians range_agg range_merge rank regexp_count regexp_instr regexp_like regexp_match
 regexp_matches regexp_replace regexp_split_to_array regexp_split_to_table regexp_substr repeat replace
 reverse right round row row_number row_to_json rpad rtrim scale sec_to_time second setweight sha1 sha2
-sha224 sha256 sha384 sha512 sign similarity sin snippet soundex space split_part sqlite_version sqrt
+sha224 sha256 sha384 sha512 sign similarity sin snippet some soundex space split_part sqlite_version sqrt
 starts_with stddev stddev_pop stddev_samp str_to_date strcmp strftime strict_word_similarity string_agg
 string_to_array strip strpos subdate substr substring substring_index subtime sum tan time_format
 time_to_sec timediff timestampadd timestampdiff timezone to_ascii to_base64 to_char to_date to_days to_hex
 to_json to_jsonb to_number to_seconds to_timestamp to_tsquery to_tsvector total translate trim trunc
-truncate ts_headline ts_rank ts_rank_cd ts_rewrite tsvector_to_array typeof ucase unaccent unhex unicode
+truncate ts_headline ts_rank ts_rank_cd tsvector_to_array typeof ucase unaccent unhex unicode
 unistr unixepoch unlikely unnest upper upper_inf values var_pop var_samp variance version
 websearch_to_tsquery week weekday weekofyear width_bucket word_similarity xmlagg xmlelement xmlforest year
 yearweek zeroblob
 """
 
-KNOWN = frozenset(_KNOWN.split())
+_JSON = """
+agg array array_agg array_append array_elements array_elements_text array_insert array_length arrayagg build_array
+build_object concat contains contains_path depth each each_text error_position exists extract extract_path
+extract_path_text extract_scalar group_array group_object insert insert_lax keys length memberof merge
+merge_patch merge_preserve object object_agg object_agg_strict object_agg_unique object_agg_unique_strict
+object_field object_field_text object_keys objectagg overlaps patch path_exists path_exists_tz path_match
+path_match_tz path_query path_query_array path_query_array_tz path_query_first path_query_first_tz
+path_query_tz populate_record populate_recordset pretty query quote remove replace scalar schema_valid search
+serialize set set_lax storage_free storage_size strip_nulls table to_record to_recordset tree type typeof
+unquote valid value
+"""
 
-_KNOWN_PREFIXES = ("json_", "jsonb_", "st_", "pg_typeof", "has_", "lo_")
+_GEOMETRY = """
+area asbinary asewkb asewkt asgeojson asgml askml asmvt asmvtgeom astext aswkb aswkt azimuth boundary buffer
+centroid closestpoint clusterdbscan clusterkmeans collect contains containsproperly convexhull coveredby covers
+crosses difference dimension disjoint distance distance_sphere distancesphere distancespheroid dump dumppoints
+dwithin endpoint envelope equals expand extent exteriorring flipcoordinates force2d force3d geogfromtext
+geohash geometryfromtext geometryn geometrytype geomfromewkb geomfromewkt geomfromgeojson geomfromtext
+geomfromwkb hausdorffdistance interiorringn intersection intersects isclosed isempty isring issimple isvalid
+latitude length lineinterpolatepoint linelocatepoint linemerge linesubstring longitude longestline m makebox2d
+makeenvelope makeline makepoint makepolygon makevalid maxdistance multi npoints numgeometries
+numinteriorrings numpoints overlaps perimeter point pointfromgeohash pointfromtext pointn pointonsurface
+polygon project reverse scale segmentize setsrid shortestline simplify simplifypreservetopology snaptogrid srid
+startpoint subdivide swapxy symdifference tileenvelope touches transform translate union unaryunion
+voronoipolygons within x y z
+"""
+
+KNOWN = frozenset({
+    *_KNOWN.split(),
+    *(f"{prefix}_{name}" for prefix in ("json", "jsonb") for name in _JSON.split()),
+    *(f"st_{name}" for name in _GEOMETRY.split()),
+    *(f"has_{name}_privilege" for name in ("any_column", "column", "schema", "sequence", "table")),
+    "json", "jsonb", "pg_typeof",
+})  # fmt: skip
+"""Names that come with SQLite, PostgreSQL, MySQL or usual extensions, and read no table.
+
+Names and no prefixes: `json_orders(7)` may well be the application's own.
+"""
+
+SYNTAX = frozenset({
+    "And", "Array", "ArrayContainedBy", "ArrayContainsAll", "ArrayOverlaps", "BitwiseAndAgg",
+    "BitwiseCount", "BitwiseOrAgg", "BitwiseXorAgg", "Case", "Cast", "Collate", "ConvertTimezone",
+    "CurrentVersion", "DecodeCase", "Exists", "Explode", "ExplodingGenerateSeries", "JSONArray",
+    "JSONArrayAgg", "JSONArrayContains", "JSONBContains", "JSONBContainsAllTopKeys",
+    "JSONBContainsAnyTopKeys", "JSONBContainsTopKey", "JSONBDeleteAtPath", "JSONBObjectAgg",
+    "JSONBPathExists", "JSONCast", "JSONObject", "JSONObjectAgg", "JSONTable", "MatchAgainst",
+    "NumberToStr", "Or", "Pad", "RegexpILike", "SHA2Digest", "StrPosition", "StrToTime", "Struct",
+    "TimeFromParts", "TimeToStr", "TimestampAdd", "TimestampFromParts", "TimestampTrunc", "TryCast",
+    "TsOrDsToDate", "TsOrDsToTimestamp", "UnixToTime", "Unnest", "Xor",
+})  # fmt: skip
+"""Expression classes of the parser that stand for an operator, or for a known function by another name."""
 
 
 def is_known(name: str) -> bool:
     """Whether a function comes with SQLite, PostgreSQL, MySQL or usual extensions, and reads no table."""
-    return name in KNOWN | VOLATILE | MOMENT_WITHOUT_ARGUMENTS or name.startswith(_KNOWN_PREFIXES)
+    return name in KNOWN or name in VOLATILE or name in MOMENT_WITHOUT_ARGUMENTS

@@ -6,7 +6,7 @@ trace. A column that is missing or None in a row is unknown there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from cachewright.spec.tags import NULL
@@ -16,17 +16,20 @@ Row = Mapping[str, str | None]
 #: A table and the rows of it that changed, old and new; None where nothing is known about them.
 Change = tuple[str, "tuple[Row, ...] | None"]
 ValueOf = Callable[[Operand | None], str | None]
+#: What a foreign key does to the rows that point to one that goes or changes.
+_MOVES = frozenset({"CASCADE", "SET NULL", "SET DEFAULT"})
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A foreign key: `table.columns` point to `target.target_columns`; `on_delete` is upper case or empty."""
+    """A foreign key: `table.columns` point to `target.target_columns`; its actions are upper case or empty."""
 
     table: str
     columns: tuple[str, ...]
     target: str
     target_columns: tuple[str, ...]
     on_delete: str
+    on_update: str = ""
 
 
 def changed_rows(write: Write, value_of: ValueOf) -> tuple[Row, ...] | None:
@@ -57,12 +60,42 @@ def cascades(
     """What deleting these rows of `table` makes the database change elsewhere, as foreign keys declare."""
     known = tuple(references)
     for key in known:
-        if key.target != table or key.on_delete not in ("CASCADE", "SET NULL", "SET DEFAULT"):
+        if key.target != table or key.on_delete not in _MOVES:
             continue
         children = None if rows is None or key.table in above else tuple(_child_rows(key, rows))
         yield key.table, children
         if key.on_delete == "CASCADE" and key.table not in above:
             yield from cascades(known, key.table, children, above | {table, key.table})
+
+
+def renames(
+    references: Iterable[Reference],
+    table: str,
+    changed: Collection[str] | None,
+    above: frozenset[str] = frozenset(),
+) -> Iterator[Change]:
+    """What new values in the `changed` columns of `table` make the database change elsewhere.
+
+    `changed` is None where any column may have changed. Keys hardly ever change: no rows are told apart.
+    """
+    known = tuple(references)
+    for key in known:
+        touched = changed is None or not set(changed).isdisjoint(key.target_columns)
+        if key.target == table and touched and key.on_update in _MOVES:
+            yield key.table, None
+            if key.table not in above:
+                yield from renames(known, key.table, key.columns, above | {table, key.table})
+
+
+def consequences(
+    references: Iterable[Reference], write: Write, rows: tuple[Row, ...] | None
+) -> Iterator[Change]:
+    """What the database changes elsewhere because of one write, as foreign keys declare."""
+    known = tuple(references)
+    if write.action in ("delete", "any"):
+        yield from cascades(known, write.table, rows)
+    if write.action in ("update", "any"):
+        yield from renames(known, write.table, [column for column, _ in write.assigned] or None)
 
 
 def _child_rows(key: Reference, rows: Iterable[Row]) -> Iterator[Row]:

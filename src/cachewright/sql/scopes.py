@@ -258,7 +258,16 @@ class Reader:
             if isinstance(each, exp.Query):
                 self.query(each, Scope(scope, scope.visible, loose=scope.loose))
                 continue
+            if isinstance(each, exp.In) and isinstance(each.args.get("field"), exp.Column):
+                self._listed(each.args["field"], scope)
             if isinstance(each, exp.Lock):
                 self.claimed |= {id(table) for table in each.find_all(exp.Table)}
             scope.nodes.append(each)
             open_nodes += reversed(list(children(each)))
+
+    def _listed(self, name: exp.Column, scope: Scope) -> None:
+        """SQLite's `x IN t`: all rows of a table that stands there like a column."""
+        if name.table or name.name.lower() not in scope.visible:
+            table = self.schema.resolve(name.table, name.name)
+            inside = self.open(scope)
+            inside.sources.append(Source(name.name.lower(), table, touched_all=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from cachewright.sql.facts import Operand
 from cachewright.sql.functions import (
     MOMENT_WITHOUT_ARGUMENTS,
     RELATIVE_MOMENTS,
+    SYNTAX,
     VOLATILE,
     VOLATILE_KINDS,
     is_known,
@@ -37,8 +39,8 @@ def nondeterministic(root: exp.Expr) -> Iterator[str]:
                 yield f"'{node.this.lower()}'"
             case exp.Parameter() | exp.SessionParameter():
                 yield f"@{node.name.lower()}"
-            case exp.TableSample():
-                yield "tablesample"
+            case exp.TableSample() | exp.Lock() | exp.Table():
+                yield from _moving_rows(node)
             case exp.Column() if not node.table and not node.this.args.get("quoted"):
                 if node.name.lower() in {"current_role", "session_user", "current_user", "sysdate"}:
                     yield node.name.lower()
@@ -52,15 +54,39 @@ def nondeterministic(root: exp.Expr) -> Iterator[str]:
                 pass
 
 
+_CATALOGUES = frozenset({"information_schema", "mysql", "performance_schema", "pg_catalog", "sys"})
+_CATALOGUE_NAME = re.compile(r"(?:pg_(?!trgm)|sqlite_(?:master|schema|temp|stat|sequence))")
+
+
+def _is_catalogue(table: exp.Table) -> bool:
+    """Whether the database fills a table itself, unseen."""
+    return table.db.lower() in _CATALOGUES or _CATALOGUE_NAME.match(table.name.lower()) is not None
+
+
+def _moving_rows(node: exp.TableSample | exp.Lock | exp.Table) -> Iterator[str]:
+    match node:
+        case exp.TableSample():
+            yield "tablesample"
+        case exp.Lock() if node.args.get("wait") is False:  # what others hold is left out
+            yield "skip locked"
+        case exp.Table() if _is_catalogue(node):
+            yield node.name.lower()
+
+
 _BARE_MOMENTS = frozenset(name.replace("_", "") for name in MOMENT_WITHOUT_ARGUMENTS)
 
 
 def opaque(root: exp.Expr) -> Iterator[str]:
-    """Yield names of functions that are not known to be built in."""
-    for node in root.find_all(exp.Anonymous, exp.AnonymousAggFunc):
-        name = _function_name(node)
-        if not is_known(name):
-            yield name
+    """Yield names of functions that are not known to be built in.
+
+    The parser knows functions of databases this one is not: `search(…)` has a class of its own, and may be
+    the application's.
+    """
+    for node in root.find_all(exp.Func):
+        names = [_function_name(node)] if _is_anonymous(node) else [name.lower() for name in node.sql_names()]
+        kind = type(node).__name__
+        if kind not in SYNTAX and kind not in VOLATILE_KINDS and not any(map(is_known, names)):
+            yield names[0]
 
 
 def _is_anonymous(node: exp.Expr) -> bool:
