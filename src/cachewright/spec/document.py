@@ -24,8 +24,10 @@ from cachewright.errors import SpecError
 from cachewright.spec.model import ROOT, CachingSpecification
 from cachewright.spec.problems import Problem, choices_of, did_you_mean, problems_of, spelt
 from cachewright.spec.section import Path
-from cachewright.spec.source import Builder, Position, parse
+from cachewright.spec.source import MAX_CHARACTERS, Builder, Position, parse
 from cachewright.spec.tolerance import normalise
+
+MAX_BYTES = 4 * MAX_CHARACTERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +55,29 @@ def load_spec(path: str | os.PathLike[str]) -> Document:
     Raises `SpecError` with line and column for whatever is wrong: the file, its YAML, or what it says.
     """
     name = os.fspath(path)
+    return loads_spec(read_text(path), name)
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """The text of the file `path`. Raises `SpecError` where there is none."""
+    name = os.fspath(path)
     try:
-        content = pathlib.Path(path).read_bytes()
+        with pathlib.Path(path).open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise SpecError(f"cannot be read: {reason}", path=name, hint="give the path of a YAML file") from None
+    return decoded(content, name)
+
+
+def decoded(content: bytes, name: str) -> str:
+    """The text of a file's `content`. Raises `SpecError` where it is too long or not UTF-8."""
+    if len(content) > MAX_BYTES:
         raise SpecError(
-            f"cannot be read: {reason}", path=name, hint="give the path of a specification"
-        ) from None
+            f"the file is larger than {MAX_BYTES:,} bytes", path=name, hint="no specification is that long"
+        )
     try:
-        text = content.decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = content[: error.start]
         raise SpecError(
@@ -71,13 +87,12 @@ def load_spec(path: str | os.PathLike[str]) -> Document:
             column=error.start - before.rfind(b"\n"),
             hint="save the file as UTF-8",
         ) from None
-    return loads_spec(text, name)
 
 
 def loads_spec(text: str, name: str = "<string>") -> Document:
     """Read the specification in `text`; `name` stands for the file in errors. Raises `SpecError`."""
-    root = _specification_node(parse(text, name), name)
-    node, notes = normalise(root)
+    parsed = parse(text, name)
+    node, notes = normalise(_specification_node(parsed.root, name))
     builder = Builder(name)
     data = builder.build(node)
     if data is None:
@@ -90,7 +105,7 @@ def loads_spec(text: str, name: str = "<string>") -> Document:
     return Document(
         spec=spec,
         positions=MappingProxyType(builder.positions),
-        normalised=(*notes, *respelt),
+        normalised=(*parsed.notes, *notes, *respelt),
         path=name,
         text=text,
     )

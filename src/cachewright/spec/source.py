@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,14 +14,20 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
 from cachewright.errors import SpecError
+from cachewright.spec.mending import mended
 from cachewright.spec.section import Path
 
 Position = tuple[int, int]
 
 MAX_VALUES = 200_000
+MAX_CHARACTERS = 1_000_000
+_STANDARD = "tag:yaml.org,2002:"
 _MERGE = "tag:yaml.org,2002:merge"
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
+_SHOWN = 40
 _NESTED = "nested too deeply"
+_FIRST_LINES = "a specification begins with `caching_specification:`"
+_DEEP = re.compile(r"(?:[\[{]\s*){100}")
 
 
 def position_of(node: Node) -> Position:
@@ -28,8 +35,45 @@ def position_of(node: Node) -> Position:
     return node.start_mark.line + 1, node.start_mark.column + 1
 
 
-def parse(text: str, name: str) -> Node:
-    """The node tree of a YAML document. Raises `SpecError` with the place of what is not YAML."""
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """The node tree of a document; `notes` say what had to be changed for it to be YAML."""
+
+    root: Node
+    notes: tuple[str, ...] = ()
+
+
+def parse(text: str, name: str, *, begins: str = _FIRST_LINES) -> Parsed:
+    """Parse one YAML document; a block that mixes list items and keys is read as a list.
+
+    `begins` says what such a document begins with. Raises `SpecError` with the place of what is not YAML.
+    """
+    if len(text) > MAX_CHARACTERS:
+        raise SpecError(
+            f"the file has {len(text):,} characters; at most {MAX_CHARACTERS:,} are read",
+            path=name,
+            hint=begins,
+        )
+    if (deep := _DEEP.search(text)) is not None:
+        line, column = _place(text, deep.start())
+        raise SpecError(_NESTED, path=name, line=line, column=column)
+    try:
+        return Parsed(_composed(text, name, begins))
+    except SpecError:
+        repaired = mended(text)
+        if repaired is None:
+            raise
+        try:
+            root = _composed(repaired.text, name, begins)
+        except SpecError:
+            root = None
+        if root is None:
+            raise
+    _moved_back(root, repaired.shifted, set())
+    return Parsed(root, repaired.notes)
+
+
+def _composed(text: str, name: str, begins: str) -> Node:
     try:
         root: Node | None = YAML(typ="safe", pure=True).compose(text)
     except MarkedYAMLError as error:
@@ -46,11 +90,24 @@ def parse(text: str, name: str) -> Node:
     except (YAMLError, ValueError) as error:
         raise SpecError(f"not valid YAML: {error}", path=name, line=1, column=1) from None
     if root is None:
-        raise SpecError("the file is empty", path=name, line=1, column=1, hint=_FIRST_LINES)
+        raise SpecError("the file is empty", path=name, line=1, column=1, hint=begins)
     return root
 
 
-_FIRST_LINES = "a specification begins with `caching_specification:`"
+def _moved_back(node: Node, shifted: Mapping[int, int], seen: set[int]) -> None:
+    """Give the nodes of mended lines the columns they have in the file."""
+    if id(node) in seen:
+        return
+    seen.add(id(node))
+    mark = node.start_mark
+    if id(mark) not in seen:
+        seen.add(id(mark))
+        mark.column = max(0, mark.column - shifted.get(mark.line, 0))
+    if isinstance(node, ScalarNode):
+        return
+    for child in node.value:
+        for part in child if isinstance(child, tuple) else (child,):
+            _moved_back(part, shifted, seen)
 
 
 def _place(text: str, offset: int) -> Position:
@@ -97,7 +154,8 @@ class Builder:
         try:
             return self._scalars.construct_object(node)
         except (YAMLError, ValueError):
-            raise self.error(node, f"{node.value!r} cannot be read as {node.tag}") from None
+            shown = f"{node.value[:_SHOWN]!r}{' and so on' if len(node.value) > _SHOWN else ''}"
+            raise self.error(node, f"{shown} cannot be read as {str(node.tag).removeprefix(_STANDARD)}") from None
 
     def _list(self, node: SequenceNode, path: Path) -> list[Any]:
         self._plain(node, "tag:yaml.org,2002:seq")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
@@ -34,14 +34,18 @@ def _section(key: Node, value: Node, note: Note) -> Node:
         case "invalidation":
             return _invalidation(value, note)
         case "cache_warming":
-            return _warming(value, note)
+            return _warming(key, value, note)
         case "metrics" | "alerts" if (
             isinstance(value, SequenceNode) and value.value and all(map(_named, value.value))
         ):
-            note(key, f"{key.value} is a list; read as a mapping by name")
-            return _mapping(value, [_named_entry(item) for item in value.value])
+            return _by_name(key, value, note)
         case _:
             return value
+
+
+def _by_name(key: Node, value: Node, note: Note) -> Node:
+    note(key, f"{key.value} is a list; read as a mapping by name")
+    return _mapping(value, [_named_entry(item) for item in value.value])
 
 
 def _named(item: Node) -> bool:
@@ -49,12 +53,18 @@ def _named(item: Node) -> bool:
     if not isinstance(item, MappingNode) or not item.value:
         return False
     value = item.value[0][1]
-    return value.tag == _NULL or (len(item.value) == 1 and isinstance(value, MappingNode))
+    return value.tag == _NULL or _are_mappings(value) or (len(item.value) == 1)
 
 
 def _named_entry(item: Node) -> Entry:
-    name, value = item.value[0]
-    return name, value if isinstance(value, MappingNode) else _mapping(item, item.value[1:])
+    """The name that comes first, with what stands below it and beside it."""
+    (name, value), *beside = item.value
+    if not beside:
+        return name, value
+    below = value.value if isinstance(value, MappingNode) else []
+    if _are_mappings(value):
+        below = [entry for part in value.value for entry in part.value]
+    return name, _mapping(item, [*below, *beside])
 
 
 def _invalidation(value: Node, note: Note) -> Node:
@@ -83,9 +93,12 @@ def _trigger(item: Node, note: Note) -> Node:
     """`time_based` as a list of one-key mappings becomes one mapping."""
     if not isinstance(item, MappingNode):
         return item
+    if item.value and item.value[0][0].value == "time_based" and len(item.value) > 1:
+        note(item, "what stands beside time_based was read as part of it")
+        return _mapping(item, [_named_entry(item)])
     entries: list[Entry] = []
     for key, value in item.value:
-        if key.value == "time_based" and isinstance(value, SequenceNode) and _all_mappings(value.value):
+        if key.value == "time_based" and _are_mappings(value):
             note(key, "time_based is a list; read as a mapping")
             entries.append((key, _mapping(value, [entry for part in value.value for entry in part.value])))
         else:
@@ -93,7 +106,13 @@ def _trigger(item: Node, note: Note) -> Node:
     return _mapping(item, entries)
 
 
-def _warming(value: Node, note: Note) -> Node:
+def _warming(key: Node, value: Node, note: Note) -> Node:
+    if isinstance(value, SequenceNode) and value.value and all(map(_named, value.value)):
+        wrapped = [item for item in value.value if _is_strategy(item)]
+        others = _sequence(value, [item for item in value.value if not _is_strategy(item)])
+        named = _by_name(key, others, note)
+        strategies = [(_key("strategies", value), _sequence(value, wrapped))] if wrapped else []
+        value = _mapping(value, [*named.value, *strategies])
     if not isinstance(value, MappingNode):
         return value
     entries = [
@@ -109,25 +128,33 @@ def _strategies(value: Node, note: Note) -> Node:
         return value
     items: list[Node] = []
     for item in value.value:
-        wrapped = (
-            isinstance(item, MappingNode) and len(item.value) == 1 and item.value[0][0].value == "strategy"
-        )
-        if wrapped:
+        if _is_strategy(item):
             note(item, "`strategy:` around a warming strategy was taken off")
-        items.append(item.value[0][1] if wrapped else item)
+            items.append(_named_entry(item)[1])
+        else:
+            items.append(item)
     return _sequence(value, items)
+
+
+def _is_strategy(item: Node) -> bool:
+    return isinstance(item, MappingNode) and bool(item.value) and item.value[0][0].value == "strategy"
 
 
 def _predictive(key: Node, value: Node, note: Note) -> Node:
     """`predictive` as a list of mappings becomes one mapping."""
-    if key.value != "predictive" or not isinstance(value, SequenceNode) or not _all_mappings(value.value):
+    if key.value != "predictive" or not _are_mappings(value):
         return value
     note(key, "predictive is a list; read as a mapping")
     return _mapping(value, [entry for part in value.value for entry in part.value])
 
 
-def _all_mappings(nodes: Iterable[Node]) -> bool:
-    return all(isinstance(node, MappingNode) for node in nodes)
+def _are_mappings(value: Node) -> bool:
+    """Whether `value` is a list of mappings and of nothing else."""
+    return (
+        isinstance(value, SequenceNode)
+        and bool(value.value)
+        and all(isinstance(node, MappingNode) for node in value.value)
+    )
 
 
 def _mapping(place: Node, entries: list[Entry]) -> MappingNode:
