@@ -46,6 +46,12 @@ class SpecError(CachewrightError):
         self.column = column
 
 
+class RequestError(SpecError):
+    """A written request that cannot be read, or that asks for what a design is not."""
+
+    code = "CWE101"
+
+
 class EvidenceError(CachewrightError):
     """A trace that cannot be read, or is not a trace at all."""
 

@@ -12,16 +12,32 @@ import typer
 
 from cachewright.cli.options import AsJson
 
-EXAMPLE = "cachewright design traffic.trace -o caching.yaml --rationale rationale.md --report report.html"
+EXAMPLE = """\
+cachewright design traffic.trace -o caching.yaml --rationale rationale.md --report report.html
+cachewright design --request request.yaml -o caching.yaml"""
 
 
 def design(
     trace: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
             metavar="TRACE", help="The recorded traffic.", exists=True, dir_okay=False, show_default=False
         ),
-    ],
+    ] = None,
+    request: Annotated[
+        Path | None,
+        typer.Option("--request", help="A written request for a design; - reads stdin.", metavar="FILE"),
+    ] = None,
+    project: Annotated[
+        Path | None,
+        typer.Option(
+            "--project",
+            help="A project whose specifications (API, tables, performance, constitution) to read.",
+            metavar="DIR",
+            exists=True,
+            file_okay=False,
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -45,10 +61,14 @@ def design(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Design a specification from TRACE: what to cache and what not, and the evidence for every choice."""
+    """Design a specification: what to cache and what not, and the evidence for every choice.
+
+    The evidence is a TRACE, a written request, the specifications of a project, or several of them. Nothing is
+    connected to and no code is written: what executes the design is `cachewright serve`.
+    """
     import sys
 
-    from cachewright.cli.designing import designed, scored_by
+    from cachewright.cli.designing import asked, designed, scored_by
     from cachewright.cli.output import say, working, write_json, write_text
     from cachewright.cli.tables import choices, refusals
     from cachewright.design.rationale import rationale as reasons
@@ -56,9 +76,12 @@ def design(
     from cachewright.spec.document import dumps_spec
 
     at = moment(now)
-    seen = read_trace(trace)
+    if trace is None and request is None and project is None:
+        raise typer.BadParameter("give a TRACE, --request FILE or --project DIR", param_hint="TRACE")
+    wanted = None if request is None and project is None else asked(request, project)
+    seen = None if trace is None else read_trace(trace)
     with working("Analysing and replaying …"):
-        found = designed(seen, now=at, namespace=namespace)
+        found = designed(seen, now=at, namespace=namespace, wanted=wanted)
     specification = dumps_spec(found.spec)
     if output is not None:
         write_text(output, specification)
@@ -67,6 +90,8 @@ def design(
     if report is not None:
         from cachewright.report import report as page
 
+        if seen is None:
+            raise typer.BadParameter("needs a TRACE: a report shows a forecast", param_hint="--report")
         forecast = scored_by(seen)(found.spec).to_json()
         write_text(report, page(forecast, found.to_json(), title=f"Cache design: {found.spec.namespace}"))
     if as_json:
@@ -81,7 +106,7 @@ def design(
     ):
         say(*(f"{kind}: {text}" for text in texts))
     if output is not None:
-        say(f"next: cachewright check {output} --trace {trace}")
+        say(f"next: cachewright check {output}{'' if trace is None else f' --trace {trace}'}")
 
 
 def moment(text: str | None) -> datetime:

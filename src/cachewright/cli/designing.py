@@ -1,9 +1,13 @@
-"""Designing with a replay as the judge: what `design` and `explain` share."""
+"""Designing with a replay as the judge, or from a written request: what `design` and `explain` share."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cachewright.design.planner import design
 from cachewright.design.result import Design
@@ -14,9 +18,46 @@ from cachewright.spec.document import Document
 from cachewright.spec.model import CachingSpecification
 from cachewright.spec.target import compile_plan
 
+if TYPE_CHECKING:
+    from cachewright.request.backend import Backend
+    from cachewright.request.reading import RequestDocument
 
-def designed(trace: Trace, *, now: datetime, namespace: str | None = None) -> Design:
-    """The design for a trace, every option scored by a replay of it."""
+STDIN = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A written request with what the documents say of the backend."""
+
+    document: RequestDocument
+    backend: Backend
+
+
+def asked(request: Path | None, project: Path | None) -> Asked:
+    """Read the request (`-` is stdin; None asks for everything in `project`). Raises `RequestError`."""
+    from cachewright.request.documents import backend_of
+    from cachewright.request.reading import loads_request
+    from cachewright.spec.document import MAX_BYTES, decoded, read_text
+
+    if request is None:
+        document, base = loads_request("inputs: {}", str(project)), Path()
+    elif str(request) == STDIN:
+        document = loads_request(decoded(sys.stdin.buffer.read(MAX_BYTES + 1), "<stdin>"), "<stdin>")
+        base = Path()
+    else:
+        document, base = loads_request(read_text(request), str(request)), request.parent
+    return Asked(document, backend_of(document.inputs, base=base, project=project))
+
+
+def designed(
+    trace: Trace | None, *, now: datetime, namespace: str | None = None, wanted: Asked | None = None
+) -> Design:
+    """The design for a trace, every option scored by a replay of it; for a request; or for both."""
+    if trace is None:
+        assert wanted is not None
+        from cachewright.design.written.planner import design_written
+
+        return design_written(wanted.document, wanted.backend, now=now, namespace=namespace)
     return design(trace, now=now, namespace=namespace, score=scored_by(trace))
 
 

@@ -39,12 +39,12 @@ def key_patterns(profiles: Sequence[Profile], *, tenant: bool) -> dict[str, str]
     """
     found = {profile.route.subject: _pattern(profile, tenant=tenant, named=False) for profile in profiles}
     for first, second in combinations(profiles, 2):
-        if _meet(found[first.route.subject], found[second.route.subject]):
+        if meet(found[first.route.subject], found[second.route.subject]):
             for profile in (first, second):
                 found[profile.route.subject] = _pattern(profile, tenant=tenant, named=True)
     for number, profile in enumerate(profiles):
         subject = profile.route.subject
-        if any(_meet(found[subject], found[other.route.subject]) for other in profiles[:number]):
+        if any(meet(found[subject], found[other.route.subject]) for other in profiles[:number]):
             found[subject] = f"{found[subject]}:target={number}"
     return found
 
@@ -117,7 +117,7 @@ def _literal(text: str) -> str:
     return resource_literal(text) if text else ""
 
 
-def _meet(first: str, second: str) -> bool:
+def meet(first: str, second: str) -> bool:
     """Whether two patterns may give the same text: segment by segment, equal or at least one with a field."""
     ours, theirs = first.split(":"), second.split(":")
     return len(ours) == len(theirs) and all(map(_may_equal, ours, theirs))

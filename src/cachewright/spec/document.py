@@ -13,7 +13,6 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.nodes import MappingNode, Node
@@ -22,10 +21,11 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarStri
 
 from cachewright.errors import SpecError
 from cachewright.spec.model import ROOT, CachingSpecification
-from cachewright.spec.problems import Problem, choices_of, did_you_mean, problems_of, spelt
+from cachewright.spec.problems import did_you_mean
 from cachewright.spec.section import Path
 from cachewright.spec.source import MAX_CHARACTERS, Builder, Position, parse
 from cachewright.spec.tolerance import normalise
+from cachewright.spec.validating import nearest, validated
 
 MAX_BYTES = 4 * MAX_CHARACTERS
 
@@ -46,7 +46,7 @@ class Document:
 
     def position(self, path: Path) -> Position | None:
         """Line and column of `path`, or of the nearest thing around it that stands in the file."""
-        return _nearest(self.positions, path)
+        return nearest(self.positions, path)
 
 
 def load_spec(path: str | os.PathLike[str]) -> Document:
@@ -97,11 +97,7 @@ def loads_spec(text: str, name: str = "<string>") -> Document:
     data = builder.build(node)
     if data is None:
         data = {}
-    respelt: list[str] = []
-    try:
-        spec = _validated(data, builder.positions, respelt)
-    except ValidationError as error:
-        raise _spec_error(problems_of(error), builder.positions, name) from None
+    spec, respelt = validated(CachingSpecification, data, builder.positions, name)
     return Document(
         spec=spec,
         positions=MappingProxyType(builder.positions),
@@ -154,59 +150,6 @@ def _missing_root(document: MappingNode) -> str:
         return f"write `{ROOT}:` as the first line and indent the rest below it"
     near = [meant for name in names if (meant := did_you_mean(name, [ROOT]))]
     return near[0] if near else f"a specification begins with `{ROOT}:`"
-
-
-def _validated(data: Any, positions: Mapping[Path, Position], respelt: list[str]) -> CachingSpecification:
-    """Validate; respell an enum's value that is only written differently (`LRU`, `user-specific`)."""
-    try:
-        return CachingSpecification.model_validate(data)
-    except ValidationError as error:
-        changed = False
-        for details in error.errors(include_url=False):
-            path: Path = tuple(details["loc"])
-            value = details["input"]
-            if details["type"] != "literal_error" or not isinstance(value, str):
-                continue
-            lower = value.strip().lower()
-            fitting = [word for word in (lower, lower.replace("-", "_")) if word in choices_of(details)]
-            if fitting:
-                _replace(data, path, fitting[0])
-                line = (_nearest(positions, path) or (0, 0))[0]
-                respelt.append(f"line {line}: {spelt(path)} is {value!r}; read as {fitting[0]}")
-                changed = True
-        if not changed:
-            raise
-    return CachingSpecification.model_validate(data)
-
-
-def _replace(data: Any, path: Path, value: str) -> None:
-    """Set `value` at `path`; a text where a list is allowed stands at the index 0 of nothing."""
-    for part in path[:-1]:
-        if isinstance(data[part], str):
-            data[part] = value
-            return
-        data = data[part]
-    data[path[-1]] = value
-
-
-def _nearest(positions: Mapping[Path, Position], path: Path) -> Position | None:
-    for length in range(len(path), -1, -1):
-        if (found := positions.get(path[:length])) is not None:
-            return found
-    return None
-
-
-def _spec_error(problems: list[Problem], positions: Mapping[Path, Position], name: str) -> SpecError:
-    """The first problem in the order of the document; the hint tells how many more there are."""
-    placed = sorted(
-        ((_nearest(positions, problem.path) or (1, 1), problem) for problem in problems),
-        key=lambda pair: pair[0],
-    )
-    (line, column), first = placed[0]
-    others = len(placed) - 1
-    more = f"({others} more problem{'s' if others > 1 else ''} in this file)" if others else None
-    hint = " ".join(part for part in (first.hint, more) if part) or None
-    return SpecError(first.message, path=name, line=line, column=column, hint=hint)
 
 
 #: Texts that a reader of YAML 1.1 takes for something else: truth values, octal and sexagesimal numbers.

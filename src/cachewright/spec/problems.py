@@ -40,21 +40,24 @@ class Problem:
     hint: str | None = None
 
 
-def problems_of(error: ValidationError) -> list[Problem]:
-    """All problems that pydantic found, in words."""
+def problems_of(
+    error: ValidationError, root: type[Section] = CachingSpecification, name: str = ROOT
+) -> list[Problem]:
+    """All problems that pydantic found in a `root`, in words; `name` is what the whole is called."""
+    words = _Words(root, name)
     found = error.errors(include_url=False)
     parents = {details["loc"][:-1] for details in found}
     return [
-        _problem(details)
+        words.problem(details)
         for details in found
         if not (details["type"] == "too_short" and details["loc"] in parents)  # its items are to blame
     ]
 
 
-def spelt(path: Path) -> str:
-    """`path` as people write it: `cache_targets[0].scope`; the root's name where it is empty."""
+def spelt(path: Path, root: str = ROOT) -> str:
+    """`path` as people write it: `cache_targets[0].scope`; the `root`'s name where it is empty."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-    return text.lstrip(".") or ROOT
+    return text.lstrip(".") or root
 
 
 def did_you_mean(word: str, choices: Sequence[str]) -> str | None:
@@ -68,58 +71,86 @@ def choices_of(details: ErrorDetails) -> list[str]:
     return re.findall(r"'([^']*)'", str(details.get("ctx", {}).get("expected", "")))
 
 
-def _problem(details: ErrorDetails) -> Problem:  # noqa: PLR0911 - one line for each kind of error
-    path: Path = tuple(details["loc"])
-    context: Mapping[str, Any] = details.get("ctx", {})
-    match details["type"]:
-        case "extra_forbidden":
-            return _unknown_key(path)
-        case "missing":
-            return Problem(path[:-1], f"`{path[-1]}` is missing in {spelt(path[:-1])}", _description(path))
-        case "literal_error":
-            return _not_allowed(path, details)
-        case "rejected":
-            where = (*path, *context["at"])
-            return Problem(where, f"{spelt(where)}: {context['message']}", context["hint"])
-        case "value_error":
-            return Problem(path, f"{spelt(path)}: {context['error']}")
-        case "too_short" | "string_too_short":
-            return Problem(path, f"{spelt(path)} must not be empty")
-        case kind if kind in _EXPECTED:
-            found = _found(details["input"])
-            return Problem(
-                path, f"{spelt(path)}: expected {_EXPECTED[kind]}, found {found}", _description(path)
-            )
-        case _:
-            return _out_of_range(path, details)
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """Says what is wrong with a `root`, which is called `name`."""
 
+    root: type[Section]
+    name: str
 
-def _unknown_key(path: Path) -> Problem:
-    section = _section_at(path[:-1])
-    known = [] if section is None else list(section.model_fields)
-    allowed = f"allowed: {', '.join(known)}; keys of your own begin with `{EXTENSION_PREFIX}`"
-    meant = did_you_mean(str(path[-1]), known)
-    hint = f"{meant} {allowed}" if meant else allowed
-    return Problem(path, f"unknown key `{path[-1]}` in {spelt(path[:-1])}", hint)
+    def problem(self, details: ErrorDetails) -> Problem:  # noqa: PLR0911 - one line for each kind of error
+        """One error of pydantic's, in words."""
+        path: Path = tuple(details["loc"])
+        context: Mapping[str, Any] = details.get("ctx", {})
+        match details["type"]:
+            case "extra_forbidden":
+                return self._unknown_key(path)
+            case "missing":
+                return Problem(
+                    path[:-1], f"`{path[-1]}` is missing in {self._spelt(path[:-1])}", self._description(path)
+                )
+            case "literal_error":
+                return self._not_allowed(path, details)
+            case "rejected":
+                where = (*path, *context["at"])
+                return Problem(where, f"{self._spelt(where)}: {context['message']}", context["hint"])
+            case "value_error":
+                return Problem(path, f"{self._spelt(path)}: {context['error']}")
+            case "too_short" | "string_too_short":
+                return Problem(path, f"{self._spelt(path)} must not be empty")
+            case kind if kind in _EXPECTED:
+                found = _found(details["input"])
+                return Problem(
+                    path,
+                    f"{self._spelt(path)}: expected {_EXPECTED[kind]}, found {found}",
+                    self._description(path),
+                )
+            case _:
+                return self._out_of_range(path, details)
 
+    def _unknown_key(self, path: Path) -> Problem:
+        section = self._section_at(path[:-1])
+        known = [] if section is None else list(section.model_fields)
+        allowed = f"allowed: {', '.join(known)}; keys of your own begin with `{EXTENSION_PREFIX}`"
+        meant = did_you_mean(str(path[-1]), known)
+        hint = f"{meant} {allowed}" if meant else allowed
+        return Problem(path, f"unknown key `{path[-1]}` in {self._spelt(path[:-1])}", hint)
 
-def _not_allowed(path: Path, details: ErrorDetails) -> Problem:
-    choices = choices_of(details)
-    value = details["input"]
-    allowed = ", ".join(choices) or str(details.get("ctx", {}).get("expected"))
-    shown = repr(value) if isinstance(value, (str, int, float, bool)) else _found(value)
-    meant = did_you_mean(value, choices) if isinstance(value, str) else None
-    return Problem(path, f"{spelt(path)} is {shown}; allowed: {allowed}", meant)
+    def _not_allowed(self, path: Path, details: ErrorDetails) -> Problem:
+        choices = choices_of(details)
+        value = details["input"]
+        allowed = ", ".join(choices) or str(details.get("ctx", {}).get("expected"))
+        shown = repr(value) if isinstance(value, (str, int, float, bool)) else _found(value)
+        meant = did_you_mean(value, choices) if isinstance(value, str) else None
+        return Problem(path, f"{self._spelt(path)} is {shown}; allowed: {allowed}", meant)
 
+    def _out_of_range(self, path: Path, details: ErrorDetails) -> Problem:
+        value = details["input"]
+        shown = f", found {value}" if isinstance(value, (int, float)) else ""
+        hint = None
+        if details.get("ctx", {}).get("le") == 1 and isinstance(value, (int, float)):
+            hint = f"a share is written from 0 to 1: {value:g} % is {value / 100:g}"
+        message = details["msg"].replace("Input should be", "must be")
+        return Problem(path, f"{self._spelt(path)}: {message}{shown}", hint)
 
-def _out_of_range(path: Path, details: ErrorDetails) -> Problem:
-    value = details["input"]
-    shown = f", found {value}" if isinstance(value, (int, float)) else ""
-    hint = None
-    if details.get("ctx", {}).get("le") == 1 and isinstance(value, (int, float)):
-        hint = f"a share is written from 0 to 1: {value:g} % is {value / 100:g}"
-    message = details["msg"].replace("Input should be", "must be")
-    return Problem(path, f"{spelt(path)}: {message}{shown}", hint)
+    def _section_at(self, path: Path) -> type[Section] | None:
+        section: type[Section] | None = self.root
+        for part in path:
+            if isinstance(part, int):
+                continue
+            field = None if section is None else section.model_fields.get(part)
+            section = None if field is None else _section_in(field.annotation)
+        return section
+
+    def _description(self, path: Path) -> str | None:
+        name = next((part for part in reversed(path) if isinstance(part, str)), None)
+        at = len(path) - 1 - path[::-1].index(name) if name is not None else 0
+        section = self._section_at(path[:at])
+        field = section.model_fields.get(name) if section is not None and name is not None else None
+        return field.description if field is not None else None
+
+    def _spelt(self, path: Path) -> str:
+        return spelt(path, self.name)
 
 
 def _found(value: object) -> str:
@@ -139,25 +170,7 @@ def _found(value: object) -> str:
             return "a list"
 
 
-def _section_at(path: Path) -> type[Section] | None:
-    section: type[Section] | None = CachingSpecification
-    for part in path:
-        if isinstance(part, int):
-            continue
-        field = None if section is None else section.model_fields.get(part)
-        section = None if field is None else _section_in(field.annotation)
-    return section
-
-
 def _section_in(annotation: Any) -> type[Section] | None:
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return annotation
     return next((found for part in get_args(annotation) if (found := _section_in(part)) is not None), None)
-
-
-def _description(path: Path) -> str | None:
-    name = next((part for part in reversed(path) if isinstance(part, str)), None)
-    at = len(path) - 1 - path[::-1].index(name) if name is not None else 0
-    section = _section_at(path[:at])
-    field = section.model_fields.get(name) if section is not None and name is not None else None
-    return field.description if field is not None else None

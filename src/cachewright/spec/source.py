@@ -155,7 +155,9 @@ class Builder:
             return self._scalars.construct_object(node)
         except (YAMLError, ValueError):
             shown = f"{node.value[:_SHOWN]!r}{' and so on' if len(node.value) > _SHOWN else ''}"
-            raise self.error(node, f"{shown} cannot be read as {str(node.tag).removeprefix(_STANDARD)}") from None
+            raise self.error(
+                node, f"{shown} cannot be read as {str(node.tag).removeprefix(_STANDARD)}"
+            ) from None
 
     def _list(self, node: SequenceNode, path: Path) -> list[Any]:
         self._plain(node, "tag:yaml.org,2002:seq")

@@ -1,0 +1,250 @@
+"""The choices for one target of a written request, each with its reason: scope, lifetime, levels, dependencies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from cachewright.design.hierarchy import BANDS, KINDS, LIFETIMES, kind_of, volatility_of
+from cachewright.design.result import Decision
+from cachewright.design.written.facts import Known, is_owner, tables_of, tags_of, users_table
+from cachewright.request.backend import Backend
+from cachewright.request.model import DataKind, Inputs, ttl_of
+from cachewright.spec.strategy import Level, TtlOverride
+
+_LEVELS_OF: dict[str, tuple[Level, ...]] = {
+    "in_memory": ("l1",),
+    "file": ("l3",),
+    "redis": ("l2",),
+    "database_query_cache": ("l2",),
+    "cdn": ("l4",),
+}
+#: From this many milliseconds on a query counts as slow: more, not as many (#42).
+SLOW_MS = 100.0
+
+
+@dataclass(slots=True)
+class Said:
+    """What is said beside the specification, gathered while choosing."""
+
+    decisions: list[Decision] = field(default_factory=list)
+    assumptions: list[str] = field(default_factory=list)
+    questions: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def scope_of(target: Known, inputs: Inputs, said: Said) -> str:  # noqa: PLR0911 - a list of rules, first match wins
+    """Who may share an entry: public only where it is declared, the credential where nobody is known."""
+    asked, subject = target.asked, target.subject
+    secured = target.endpoint is not None and target.endpoint.secured
+    identity = inputs.identity
+    if asked.scope == "public" and not secured:
+        return _decided(said, subject, "public", "It was declared to be public.")
+    if asked.scope == "public":
+        said.warnings.append(
+            f"{subject}: declared public, but {target.endpoint.source if target.endpoint else ''} says that it needs "
+            "a credential; it is kept apart by credential."
+        )
+        return _decided(said, subject, "credential", "What needs a credential is not for everybody.")
+    if asked.scope == "tenant" and identity is not None and identity.tenant is not None:
+        return _decided(said, subject, "tenant", "It was asked for, and the tenant's id is declared.")
+    if asked.scope == "credential":
+        return _decided(said, subject, "credential", "It was asked for.")
+    if asked.endpoint is None:
+        owned = target.facts is not None and any(
+            is_owner(column) for read in target.facts.reads for column, _ in read.pinned
+        )
+        reason = "Its rows belong to a user." if owned else "Nothing says that all may share it."
+        if not owned and asked.scope is None:
+            said.questions.append(f"{subject}: is it the same for everybody? Then declare `scope: public`.")
+        return _decided(said, subject, "user", reason)
+    if identity is not None and identity.user is not None:
+        return _decided(said, subject, "user", f"The user's id is declared ({identity.user}).")
+    said.questions.append(
+        f'{subject}: where does a request show whose it is? `identity: {{user: "claim:sub"}}` lets the credentials '
+        "of one user share entries."
+    )
+    return _decided(
+        said, subject, "credential", "Who asks is not declared; a credential's own entries cannot leak."
+    )
+
+
+def _decided(said: Said, subject: str, scope: str, reason: str) -> str:
+    said.decisions.append(Decision(subject, f"scope: {scope}", reason))
+    return scope
+
+
+def data_kind(target: Known) -> DataKind:
+    """What kind of data it is: as declared, else as its name says."""
+    if target.asked.data_kind is not None:
+        return target.asked.data_kind
+    name = (
+        target.asked.resource_type or target.place[1]
+        if target.asked.endpoint is not None
+        else target.resource
+    )
+    return kind_of(target.asked.resource_type or name, single=target.single)
+
+
+def lifetime_of(target: Known, inputs: Inputs, said: Said) -> TtlOverride | None:
+    """The target's own lifetime, None where the strategy's is the one: target, collection, strategy, design."""
+    asked, subject, keys = target.asked, target.subject, inputs.cache_keys
+    own = None if asked.strategy is None else asked.strategy.ttl
+    if asked.ttl_seconds is not None:
+        own = TtlOverride(duration_seconds=asked.ttl_seconds)
+    is_list = asked.endpoint is not None and not target.single
+    if own is None and is_list and keys is not None and keys.collection.ttl is not None:
+        own = TtlOverride(duration_seconds=keys.collection.ttl)
+    if own is not None and "duration_seconds" in own.model_fields_set:
+        return _asked_lifetime(subject, own, said)
+    if (
+        general := ttl_of(inputs.cache_strategy)
+    ) is not None and "duration_seconds" in general.model_fields_set:
+        _asked_lifetime(subject, general, said)
+        return own
+    kind = data_kind(target)
+    gap = target.seconds_between_changes
+    volatility = asked.volatility or (KINDS[kind].volatility if gap is None else volatility_of(gap))
+    if volatility == "none" and asked.volatility is None:
+        volatility = "low"
+    seconds = LIFETIMES[volatility]
+    why = (
+        "as declared"
+        if asked.volatility is not None
+        else f"it changes every {gap:g} s"
+        if gap is not None
+        else f"usual for data of this kind ({kind})"
+    )
+    if asked.volatility is None and gap is None:
+        said.assumptions.append(
+            f"{subject}: how often its data changes was not said; assumed {volatility} ({kind})."
+        )
+    shown = "none" if seconds is None else f"{seconds} s"
+    reason = f"Changes are {volatility}, {why}; the advice is {BANDS[volatility]}. Writes that are seen end it at once."
+    said.decisions.append(Decision(subject, f"ttl: {shown}", reason))
+    return TtlOverride.model_validate(
+        {**({} if own is None else own.model_dump()), "duration_seconds": seconds}
+    )
+
+
+def _asked_lifetime(subject: str, asked: TtlOverride, said: Said) -> TtlOverride:
+    seconds = asked.duration_seconds
+    shown = "none" if seconds is None else f"{seconds} s"
+    said.decisions.append(Decision(subject, f"ttl: {shown}", "It was asked for."))
+    if seconds is not None and not any(
+        low <= seconds <= high for low, high in ((30, 60), (300, 900), (3600, 86400))
+    ):
+        said.warnings.append(
+            f"{subject}: a lifetime of {seconds} s lies outside the advised bands (30-60 s, 5-15 min, 1-24 h)."
+        )
+    return asked
+
+
+def levels_of(target: Known, inputs: Inputs, said: Said, *, redis: str | None) -> tuple[Level, ...]:
+    """The levels of a target: as asked, else by its store, else by its kind; without Redis where that is forbidden."""
+    asked, subject = target.asked, target.subject
+    general = inputs.cache_strategy
+    kind = data_kind(target)
+    if asked.levels:
+        levels, reason = tuple(asked.levels), "They were asked for."
+    elif asked.cache_type is not None:
+        levels, reason = _LEVELS_OF[asked.cache_type], f"The store that was asked for is {asked.cache_type}."
+    elif general is not None and general.cache_type is not None:
+        levels, reason = (
+            _LEVELS_OF[general.cache_type],
+            f"The store that was asked for is {general.cache_type}.",
+        )
+    elif general is not None and general.hierarchy_level is not None:
+        levels, reason = (general.hierarchy_level,), "The level was asked for."
+    else:
+        levels, reason = KINDS[kind].levels, f"This suits data of this kind ({kind})."
+    if redis is not None and "l2" in levels:
+        levels = tuple(level for level in levels if level != "l2") or ("l1",)
+        reason = f"The project forbids Redis: {redis}"
+    if levels == ("l1",) and inputs.workers != 1:
+        many = "several processes" if inputs.workers else "an unknown number of processes"
+        said.warnings.append(
+            f"{subject}: kept in each process only, and there are {many}: each loads for itself."
+        )
+    said.decisions.append(Decision(subject, f"levels: {', '.join(levels)}", reason))
+    return levels
+
+
+def depends_on(target: Known, scope: str, backend: Backend, said: Said) -> tuple[str, ...]:
+    """The tags of the data that an entry depends on: as asked, else from the SQL, else from the documents."""
+    asked, subject = target.asked, target.subject
+    if asked.depends_on:
+        said.decisions.append(
+            Decision(subject, f"depends_on: {', '.join(asked.depends_on)}", "It was asked for.")
+        )
+        return asked.depends_on
+    if target.facts is not None:
+        tags = tuple(sorted(str(tag) for tag in tags_of(target.facts)))
+        said.decisions.append(
+            Decision(subject, f"depends_on: {', '.join(tags)}", "These rows the query reads.")
+        )
+        return tags
+    tables = list(tables_of(target, backend))
+    if not tables:
+        without = (
+            "its entries end by their lifetime alone"
+            if asked.endpoint is None
+            else "no write ends its entries, and the runtime keeps no answer that ran SQL"
+        )
+        said.questions.append(
+            f"{subject}: which tables does it read? Without `depends_on: [TABLE]` {without}."
+        )
+        return ()
+    users = users_table(backend)
+    if scope != "public" and users is not None and users not in tables and target.asked.endpoint is not None:
+        tables.append(users)
+        said.assumptions.append(f"{subject}: whoever asks is looked up in {users}.")
+    said.assumptions.append(f"{subject}: it reads {', '.join(tables)} and no other table.")
+    reason = "Its path and the documents say so. Any write to them ends its entries; a recording would narrow that."
+    said.decisions.append(Decision(subject, f"depends_on: {', '.join(sorted(tables))}", reason))
+    return tuple(sorted(tables))
+
+
+def value_of(target: Known, ttl: int | None, said: Said) -> float | None:
+    """Say what the target costs; the forecast hit rate where the number of keys is said, by the closed formula."""
+    subject, rate, cost = target.subject, target.per_second, target.milliseconds
+    if target.operations is not None:
+        counted = target.operations
+        if target.asked.complexity not in (None, counted.complexity):
+            said.warnings.append(
+                f"{subject}: said to be of {target.asked.complexity} complexity; by its joins ({counted.joins}), "
+                f"aggregates ({counted.aggregates}), subqueries ({counted.subqueries}) and windows ({counted.windows}) "
+                f"it is {counted.complexity}."
+            )
+    if rate is None or cost is None:
+        missing = "how often it is asked for" if rate is None else "what it costs"
+        said.assumptions.append(f"{subject}: {missing} was not said; that it is worth caching is assumed.")
+        return None
+    load = rate * cost / 1000
+    slow = f", slow (more than {SLOW_MS:g} ms)" if cost > SLOW_MS else ""
+    text = (
+        f"{rate * 60:g} requests a minute of {cost:g} ms{slow}: {load:.2f} seconds of work in every second."
+    )
+    keys = target.asked.distinct_keys
+    if keys is None:
+        said.decisions.append(Decision(subject, "value", text))
+        said.assumptions.append(
+            f"{subject}: over how many keys its requests spread was not said; no hit rate is forecast."
+        )
+        return None
+    per_key = rate / keys * (ttl or 86_400)
+    share = per_key / (1 + per_key)
+    text += f" Spread evenly over {keys} keys, {share:.0%} would be hits and {load * share:.2f} of it spared."
+    said.decisions.append(Decision(subject, "value", text))
+    said.assumptions.append(
+        f"{subject}: requests come at random and evenly over its {keys} keys (no recording shows them)."
+    )
+    return share
+
+
+def limits_met(target: Known, backend: Backend) -> Iterator[str]:
+    """Sentences of the documents that a target breaks."""
+    seen = target.asked.p95_ms
+    for limit in backend.limits:
+        if seen is not None and limit.percentile in (95, None) and seen > limit.milliseconds:
+            yield f'{target.subject}: its p95 is {seen:g} ms; {limit.source} asks for "{limit.text}".'

@@ -1,0 +1,238 @@
+"""From a written request to a specification: no trace, so every figure is one that was said, and the rest assumed.
+
+Same request, same documents, same time, same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from cachewright.design.result import Decision, Design, NotCached
+from cachewright.design.written import assembly
+from cachewright.design.written.choices import (
+    Said,
+    depends_on,
+    levels_of,
+    lifetime_of,
+    limits_met,
+    scope_of,
+    value_of,
+)
+from cachewright.design.written.facts import Known, change_interval, known
+from cachewright.design.written.keys import Keyed, Scoped, given_pattern, key_patterns
+from cachewright.design.written.vetoes import doubt, forbids, moment_parameters, veto
+from cachewright.errors import RequestError, SpecError
+from cachewright.request.backend import Backend
+from cachewright.request.model import AskedTarget, Inputs
+from cachewright.request.reading import RequestDocument
+from cachewright.spec.cache_targets import CacheTarget
+from cachewright.spec.document import Document
+from cachewright.spec.keys import KeyPatternError
+from cachewright.spec.model import CachingSpecification
+from cachewright.spec.strategy import StrategyOverride, TtlOverride
+from cachewright.spec.target import compile_plan
+
+GENERATOR = "cachewright design"
+DEFAULT_TTL = 300
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """Which targets are designed, and which are not."""
+
+    kept: tuple[Known, ...]
+    refused: tuple[NotCached, ...]
+
+
+def design_written(
+    document: RequestDocument, backend: Backend, *, now: datetime, namespace: str | None = None
+) -> Design:
+    """Design what a request asks for, with what documents say of the backend. Raises `RequestError`."""
+    inputs, said = document.inputs, Said()
+    settled = _settle(inputs, backend, said)
+    for target in settled.kept:
+        _pattern_is_readable(document, target)
+    rates: dict[str, float] = {}
+    targets = _targets(document, settled.kept, backend, said, rates)
+    spec = assembly.specification(document, targets, backend, now=now, generator=GENERATOR)
+    if namespace is not None:
+        spec = spec.model_copy(update={"namespace": namespace})
+    _executable(document, spec)
+    _remarks(document, backend, settled, said)
+    return Design(
+        spec=spec,
+        decisions=tuple(said.decisions),
+        assumptions=tuple(dict.fromkeys(said.assumptions)),
+        clarifications_needed=tuple(dict.fromkeys(said.questions)),
+        not_cached=settled.refused,
+        warnings=tuple(dict.fromkeys(said.warnings)),
+        sources=assembly.sources(document, backend),
+        hit_rates=rates,
+    )
+
+
+def _settle(inputs: Inputs, backend: Backend, said: Said) -> _Settled:
+    kept, refused = [], []
+    for target in _wanted(inputs, backend):
+        no = veto(target, backend)
+        mild = None if no is not None else doubt(target)
+        if no is None and mild is not None and target.named:
+            said.warnings.append(
+                f"{target.subject}: {mild.reason} It is designed because it was asked for by name."
+            )
+        elif no is None:
+            no = mild
+        if no is None:
+            kept.append(target)
+        else:
+            refused.append(no)
+    return _Settled(tuple(kept), tuple(refused))
+
+
+def _wanted(inputs: Inputs, backend: Backend) -> Iterable[Known]:
+    """The targets that were asked for, else all endpoints that the documents know."""
+    if inputs.cache_targets:
+        return [known(asked, index, backend, named=True) for index, asked in enumerate(inputs.cache_targets)]
+    return [
+        known(AskedTarget(endpoint=endpoint.subject), index, backend, named=False)
+        for index, endpoint in enumerate(backend.endpoints)
+        if " " not in endpoint.path
+    ]
+
+
+def _pattern_is_readable(document: RequestDocument, target: Known) -> None:
+    try:
+        given_pattern(target, document.inputs.cache_keys)
+    except KeyPatternError as error:
+        raise document.error(
+            f"cache_key_pattern: {error}",
+            ("inputs", "cache_targets", target.index, "cache_key_pattern"),
+            hint="for example `user:{user_id}:tasks:page={page}`",
+        ) from None
+
+
+def _targets(
+    document: RequestDocument, kept: Sequence[Known], backend: Backend, said: Said, rates: dict[str, float]
+) -> tuple[CacheTarget, ...]:
+    inputs = document.inputs
+    tenants = inputs.multi_tenant is not None and inputs.multi_tenant.enabled
+    scoped = [Scoped(target, scope_of(target, inputs, said), tenants) for target in kept]
+    found = []
+    for one, keyed in zip(scoped, key_patterns(scoped, inputs.cache_keys), strict=True):
+        with assembly.blaming(document, ("inputs", "cache_targets", one.target.index)):
+            found.append(_target(one, keyed, inputs, backend, said=said, rates=rates))
+    return tuple(found)
+
+
+def _target(
+    one: Scoped, keyed: Keyed, inputs: Inputs, backend: Backend, *, said: Said, rates: dict[str, float]
+) -> CacheTarget:
+    target, subject = one.target, one.target.subject
+    rule = forbids(backend, "redis")
+    said.decisions.append(Decision(subject, f"cache_key_pattern: {keyed.pattern}", keyed.reason))
+    ttl = lifetime_of(target, inputs, said)
+    quote = None if rule is None else f'"{rule.quote}" ({rule.source}).'
+    levels = levels_of(target, inputs, said, redis=quote)
+    tags = depends_on(target, one.scope, backend, said)
+    moments = moment_parameters(target)
+    bypass = (*target.asked.bypass_when, *(f"query.{name} present" for name in moments))
+    if moments:
+        reason = "Its values may mean a moment, after which the answer is another one."
+        said.decisions.append(Decision(subject, f"bypass_when: {', '.join(bypass)}", reason))
+    if (share := value_of(target, _seconds(ttl, inputs), said)) is not None:
+        rates[subject] = round(share, 4)
+    said.warnings.extend(limits_met(target, backend))
+    text = target.asked.update_frequency
+    if text is not None and change_interval(text) is None:
+        said.warnings.append(
+            f"{subject}: update_frequency {text!r} is kept as it is; it says no figure, such as `5/min` or `hourly`."
+        )
+    fields = target.asked.model_dump()
+    own = {name: fields[name] for name in fields if name in CacheTarget.model_fields}
+    kind = target.asked.cache_type
+    if kind == "redis" and rule is not None:
+        kind = "in_memory"
+    if (
+        kind is None
+        and target.operations is not None
+        and target.operations.complexity != "low"
+        and rule is None
+    ):
+        kind = "database_query_cache"
+    measured = target.operations.complexity if target.operations is not None else None
+    return CacheTarget.model_validate(
+        {
+            **own,
+            "endpoint": subject if target.asked.endpoint is not None else None,
+            "cache_key_pattern": keyed.pattern,
+            "cache_type": kind,
+            "complexity": target.asked.complexity or measured,
+            "name": target.asked.name
+            or (subject if target.asked.endpoint is not None else target.asked.name),
+            "scope": one.scope,
+            "shared": None,
+            "levels": levels,
+            "strategy": _override(target, ttl, inputs),
+            "depends_on": tags,
+            "bypass_when": bypass,
+        }
+    )
+
+
+def _override(target: Known, ttl: TtlOverride | None, inputs: Inputs) -> dict[str, Any] | None:
+    """What the target says differently from the whole specification's strategy."""
+    own = {} if target.asked.strategy is None else target.asked.strategy.model_dump()
+    said = None if ttl is None else ttl.model_dump()
+    if said == {"duration_seconds": DEFAULT_TTL} and assembly.general_ttl(inputs) is None:
+        said = None
+    if said is not None:
+        own["ttl"] = said
+    return StrategyOverride.model_validate(own).model_dump() if own else None
+
+
+def _seconds(ttl: TtlOverride | None, inputs: Inputs) -> int | None:
+    general = assembly.general_ttl(inputs)
+    if ttl is not None and "duration_seconds" in ttl.model_fields_set:
+        return ttl.duration_seconds
+    return general.duration_seconds if general is not None else DEFAULT_TTL
+
+
+def _remarks(document: RequestDocument, backend: Backend, settled: _Settled, said: Said) -> None:
+    inputs = document.inputs
+    said.warnings[:0] = [*(f"{document.path}: {note}" for note in document.normalised), *backend.warnings]
+    if inputs.reason is not None:
+        said.decisions.insert(0, Decision("request", "reason", inputs.reason))
+    if not inputs.cache_targets and not backend.endpoints:
+        said.questions.append(
+            "What is to be cached? Name `cache_targets` (for example `- endpoint: GET /api/tasks`), or the API in "
+            "`backend_spec`. Until then nothing is cached."
+        )
+    if settled.kept:
+        said.assumptions.append(
+            "No traffic was seen: a recording (`cachewright record`) would put figures in place of assumptions."
+        )
+        said.assumptions.append(
+            "All programs that write to the database run with the cache, or TTL bounds what they change."
+        )
+    tenants = inputs.multi_tenant is not None and inputs.multi_tenant.enabled
+    if tenants and (inputs.identity is None or inputs.identity.tenant is None) and settled.kept:
+        said.questions.append(
+            'Where does a request show its tenant? Until `identity: {tenant: "claim:tid"}` (or header:NAME, host) says '
+            "so, requests to the targets pass the cache by: a key without its tenant is never used."
+        )
+    for what in ("caching", "redis"):
+        if (rule := forbids(backend, what)) is not None:
+            said.warnings.append(f'{rule.source} forbids {what}, and that was obeyed: "{rule.quote}".')
+
+
+def _executable(document: RequestDocument, spec: CachingSpecification) -> None:
+    """Refuse what could not be executed: patterns and tags that the request gave."""
+    try:
+        compile_plan(Document(spec=spec, positions={}))
+    except SpecError as error:
+        raise RequestError(
+            f"the design cannot be executed: {error.detail}", path=document.path, hint=error.hint
+        ) from None

@@ -1,0 +1,49 @@
+"""How complex a query is, by a published rule (C45)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import sqlglot
+from sqlglot import exp
+
+Complexity = Literal["low", "medium", "high"]
+
+#: From so many points on a query is of high complexity; from one point on it is medium.
+HIGH = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Operations:
+    """The expensive operations of a query: one point each, a window or a subquery two."""
+
+    joins: int = 0
+    aggregates: int = 0
+    subqueries: int = 0
+    windows: int = 0
+
+    @property
+    def complexity(self) -> Complexity:
+        """Low without any, high from four points on, medium between."""
+        points = self.joins + self.aggregates + 2 * (self.subqueries + self.windows)
+        return "low" if points == 0 else "high" if points >= HIGH else "medium"
+
+
+def operations(sql: str) -> Operations | None:
+    """Count the expensive operations of a query, None for a text that is no query of SQL."""
+    try:
+        tree = sqlglot.parse_one(sql)
+    except (sqlglot.errors.SqlglotError, ValueError, RecursionError):
+        return None
+    if not isinstance(tree, exp.Query):
+        return None
+    selects = len(list(tree.find_all(exp.Select)))
+    distinct = len(list(tree.find_all(exp.Distinct)))
+    grouped = len(list(tree.find_all(exp.Group)))
+    return Operations(
+        joins=len(list(tree.find_all(exp.Join))),
+        aggregates=len(list(tree.find_all(exp.AggFunc))) + distinct + grouped,
+        subqueries=max(0, selects - 1),
+        windows=len(list(tree.find_all(exp.Window))),
+    )

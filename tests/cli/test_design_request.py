@@ -1,0 +1,130 @@
+"""`cachewright design` from written requests and projects, as it is typed; nothing is connected to."""
+
+import json
+import socket
+
+import pytest
+
+from cachewright.cli.commands import app
+from cachewright.spec.document import loads_spec
+
+REQUEST = """\
+skill: "backend-caching"
+inputs:
+  backend_spec: "specs/api/rest-endpoints.md"
+  performance_spec: "specs/performance/cache-targets.md"
+  cache_targets:
+    - endpoint: GET /api/tasks
+      avg_query_time_ms: 180
+      query_frequency: 100 req/min
+    - endpoint: GET /api/auth/token
+  output_format: "caching_specification"
+"""
+ENDPOINTS = """\
+# REST endpoints
+### GET /api/tasks
+Authentication: required
+Query parameters:
+- `status`: `all` | `pending` (default: `all`)
+"""
+SCHEMA = """\
+## Table: tasks
+- `id`: UUID (Primary Key)
+- `user_id`: UUID (foreign key -> users.id)
+## users
+- `id`: UUID (primary key)
+- `email`: text
+"""
+
+
+@pytest.fixture(autouse=True)
+def _blocked(monkeypatch):
+    """No socket is opened by whatever runs here."""
+
+    def refuse(*_, **__):
+        raise AssertionError("a design opened a socket")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1767225600")
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "request.yaml").write_text(REQUEST)
+    return tmp_path
+
+
+def run(*arguments):
+    app(args=["design", *arguments], prog_name="cachewright", standalone_mode=False)
+
+
+@pytest.mark.requirement("#346", "#347", "#351", "#374", "#383")
+def test_a_request_becomes_a_file(place):
+    run("--request", "request.yaml", "-o", "caching.yaml")
+    spec = loads_spec((place / "caching.yaml").read_text()).spec
+    assert [target.subject for target in spec.cache_targets] == ["GET /api/tasks"]
+
+
+def test_without_a_file_the_specification_is_all_that_stdout_gets(place, capsys):
+    run("--request", "request.yaml")
+    out = capsys.readouterr().out
+    assert loads_spec(out).spec.meta.backend_spec == "specs/api/rest-endpoints.md"
+
+
+def test_a_request_may_come_through_a_pipe(place, capsys, monkeypatch):
+    with (place / "request.yaml").open() as stream:
+        monkeypatch.setattr("sys.stdin", stream)
+        run("--request", "-")
+    assert loads_spec(capsys.readouterr().out).spec.cache_targets[0].endpoint == "GET /api/tasks"
+
+
+@pytest.mark.requirement("#384", "#365", "#366", "C60", "C61", "#1")
+def test_the_whole_answer_as_json(place, capsys):
+    run("--request", "request.yaml", "--json")
+    answer = json.loads(capsys.readouterr().out)
+    for part in (
+        "caching_specification",
+        "decisions",
+        "assumptions",
+        "clarifications_needed",
+        "not_cached",
+        "warnings",
+        "sources",
+    ):
+        assert answer[part], part
+    assert all("because" in decision for decision in answer["decisions"])
+    assert answer["not_cached"][0]["code"] == "sensitive"
+    assert any("specs/performance/cache-targets.md" in warning for warning in answer["warnings"])
+
+
+@pytest.mark.requirement("#183", "C47")
+def test_the_same_request_gives_the_same_bytes(place, capsys):
+    run("--request", "request.yaml", "--json")
+    first = capsys.readouterr().out
+    run("--request", "request.yaml", "--json")
+    assert capsys.readouterr().out == first
+    assert "2026-01-01T00:00:00" in first
+
+
+@pytest.mark.requirement("#368", "#369", "#370", "C56", "#10")
+def test_a_project_is_enough(place, capsys):
+    for name, text in (("specs/api/rest-endpoints.md", ENDPOINTS), ("specs/database/schema.md", SCHEMA)):
+        path = place / name
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    run("--project", str(place), "--json")
+    answer = json.loads(capsys.readouterr().out)
+    (target,) = answer["caching_specification"]["cache_targets"]
+    assert target["cache_key_pattern"] == "cred:{cred}:tasks:status={status}"
+    assert target["depends_on"] == ["tasks", "users"]
+    assert answer["sources"][1:] == ["specs/api/rest-endpoints.md", "specs/database/schema.md"]
+
+
+def test_a_design_without_any_evidence_is_a_usage_error(place):
+    import typer
+
+    with pytest.raises(typer.BadParameter):
+        run()
