@@ -53,13 +53,19 @@ def edited(text: str, edits: Iterable[Edit]) -> str:
     made: list[_Splice] = []
     for edit in edits:
         if isinstance(edit, Put):
-            root = root or parse(text, "")
+            root = root or _root(text)
         splice = _cut(text, edit) if isinstance(edit, Cut) else _put(text, root, edit)
         if splice is not None and all(splice.end <= s.start or s.end <= splice.start for s in made):
             made.append(splice)
     for splice in sorted(made, key=lambda each: each.start, reverse=True):
         text = text[: splice.start] + splice.text + text[splice.end :]
     return text
+
+
+def _root(text: str) -> Node | None:
+    """The node tree; None where places in it are not those of the text, which had to be mended."""
+    parsed = parse(text, "")
+    return None if parsed.notes else parsed.root
 
 
 def _cut(text: str, edit: Cut) -> _Splice:
