@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         ValueRefusedError,
     )
     from cachewright.integrations.admin import admin_router
+    from cachewright.integrations.inside import cached, cached_response
     from cachewright.integrations.install import install
     from cachewright.runtime.api import Cache
     from cachewright.runtime.blocking import BlockingCache
@@ -52,6 +53,8 @@ _HOMES = {
     "UsageError": "cachewright.errors",
     "ValueRefusedError": "cachewright.errors",
     "admin_router": "cachewright.integrations.admin",
+    "cached": "cachewright.integrations.inside",
+    "cached_response": "cachewright.integrations.inside",
     "current_principal": "cachewright.runtime.principal",
     "install": "cachewright.integrations.install",
     "key": "cachewright.runtime.naming",
@@ -80,6 +83,8 @@ __all__ = [
     "UsageError",
     "ValueRefusedError",
     "admin_router",
+    "cached",
+    "cached_response",
     "current_principal",
     "install",
     "key",

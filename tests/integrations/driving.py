@@ -10,8 +10,8 @@ from uuid import uuid4
 import httpx
 
 from cachewright.integrations.edge import UNCACHED
-from cachewright.integrations.exchange import OUTCOMES, Outcome
 from cachewright.integrations.install import Installed, Surroundings
+from cachewright.integrations.parts import OUTCOMES, Outcome
 from cachewright.runtime.settings import boottime
 from cachewright.spec.document import Document, loads_spec
 

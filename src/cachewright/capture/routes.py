@@ -6,7 +6,7 @@ reference: a route is addressed by its *holder*, the object whose `app` attribut
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
@@ -66,6 +66,16 @@ class Route:
         except Exception:  # noqa: BLE001 - convertors are the application's; one that cannot go back tells nothing
             return False
         return str(scope["path"]).endswith(made)
+
+    def reads_below(self, wanted: Callable[[Any], bool]) -> frozenset[str]:
+        """What the dependencies whose callable is `wanted` declare to read, with all that they depend on."""
+        found: set[str] = set()
+        for node in _tree(getattr(self.holder, "dependant", None), self.overrides):
+            for child in (child for child in node.dependencies if wanted(child.call)):
+                for below in _tree(_overridden(child, self.overrides), self.overrides):
+                    found.update(f"{param.where}:{param.name}" for param in declared(below))
+                    found.update(_security(below))
+        return frozenset(read for read in found if not read.startswith("path:"))
 
     def values(self, scope: Mapping[str, Any], path_params: Mapping[str, Any]) -> dict[str, Any]:
         """The request's path and declared query parameters, by the names of key patterns, defaults filled in.
@@ -154,12 +164,16 @@ def _tree(dependant: Any, overrides: Mapping[Any, Any]) -> Iterator[Any]:
         return
     yield dependant
     for child in dependant.dependencies:
-        if child.call in overrides:
-            from fastapi.dependencies.utils import get_dependant
+        yield from _tree(_overridden(child, overrides), overrides)
 
-            yield from _tree(get_dependant(path=child.path or "", call=overrides[child.call]), overrides)
-        else:
-            yield from _tree(child, overrides)
+
+def _overridden(dependant: Any, overrides: Mapping[Any, Any]) -> Any:
+    """What runs in place of a dependency, or itself."""
+    if dependant.call not in overrides:
+        return dependant
+    from fastapi.dependencies.utils import get_dependant
+
+    return get_dependant(path=dependant.path or "", call=overrides[dependant.call])
 
 
 def _security(dependant: Any) -> Iterator[str]:

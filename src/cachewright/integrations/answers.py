@@ -27,6 +27,11 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
         """All header fields of this (lower-case) name, as text."""
         return [value.decode("latin-1") for key, value in self.headers if key.lower() == name]
 
+    @property
+    def validated(self) -> bool:
+        """Whether the application gives validators, and so compares them with a request's conditions itself."""
+        return self.header(b"etag") is not None or self.header(b"last-modified") is not None
+
     def pack(self) -> bytes:
         """Its bytes as the payload of an entry."""
         return _encoder.encode(self)

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from cachewright.capture.context import RequestContext
@@ -25,6 +26,7 @@ from cachewright.spec.target import Plan, Target
 #: RFC 9110 §13.1
 CONDITIONS = ("if-none-match", "if-modified-since", "if-match", "if-unmodified-since")
 _CONDITIONS = frozenset(name.encode() for name in CONDITIONS)
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 _PRIVATE = (Scope.USER, Scope.TENANT)
 
 
@@ -34,7 +36,9 @@ class Lookup:
 
     `key` is the logical key, with the host in front unless the service has one host; `credential` the keyed
     hash of whatever says who sent it; `variant` the digest of what else the token says of its bearer;
-    `expires_at` when the token ends (wall seconds).
+    `expires_at` when the token ends (wall seconds). `proven` says that the application has accepted this very
+    request, and `vouched` are the reads that its principal accounts for. Its tokens were asked for at `asked`
+    (monotonic ns), 0: when the route's own code was reached.
     """
 
     target: Target
@@ -44,11 +48,18 @@ class Lookup:
     variant: bytes | None
     expires_at: float | None
     carrier: str | None
+    proven: bool = False
+    vouched: frozenset[str] = frozenset()
+    asked: int = 0
+
+    def asks_as(self, other: Lookup) -> bool:
+        """Whether `other` is looked up by the same."""
+        return (self.key, self.tags, self.variant) == (other.key, other.tags, other.variant)
 
     @property
     def needs_acceptance(self) -> bool:
         """Whether the application must have accepted this credential for this key before."""
-        return self.target.scope in _PRIVATE
+        return self.target.scope in _PRIVATE and not self.proven
 
 
 class Binder:
@@ -64,8 +75,17 @@ class Binder:
         self._carriers = carriers
         self._names = {target.name: _extra_names(plan, target) for target in plan.targets.values()}
 
-    def bind(self, target: Target, context: RequestContext, scope: Mapping[str, Any]) -> Lookup | Bypass:
-        """The lookup for this request, or why there is none."""
+    def bind(
+        self,
+        target: Target,
+        context: RequestContext,
+        scope: Mapping[str, Any],
+        *,
+        returned: Mapping[str, Any] = NOTHING,
+        vouched: frozenset[str] = frozenset(),
+        proven: bool = False,
+    ) -> Lookup | Bypass:
+        """The lookup for this request, or why there is none; `returned` are ids that its dependencies returned."""
         route = context.route
         assert route is not None
         plain = context.scope
@@ -75,6 +95,7 @@ class Binder:
             return Bypass(Reason.UNBOUND_KEY)
         values |= route.values(plain, context.path_params)
         values |= {f"claim.{name}": value for name, value in claims.items()}
+        values |= returned
         self._plan.identify(values)
         credential = self.credential(plain)
         values["cred"] = credential or ANONYMOUS
@@ -84,7 +105,7 @@ class Binder:
             bound = target.bind(values)
         except UnboundFieldError:
             return Bypass(Reason.UNBOUND_KEY)
-        if target.scope in _PRIVATE and credential is None:
+        if target.scope in _PRIVATE and credential is None and not returned:
             return Bypass(Reason.UNBOUND_KEY)
         return Lookup(
             target=target,
@@ -94,6 +115,8 @@ class Binder:
             variant=self._variant(claims, target.scope),
             expires_at=claims_expire(claims),
             carrier=carrier,
+            proven=proven,
+            vouched=vouched,
         )
 
     @property
@@ -114,6 +137,7 @@ class Binder:
             | {f"path:{name}" for name in context.path_params},
             credentials=route.credentials,
             token=lookup.carrier,
+            vouched=lookup.vouched,
         )
 
     def credential(self, scope: Mapping[str, Any]) -> str | None:

@@ -66,7 +66,7 @@ class Bindings:
         bound = None if digest is None else self._known.get(digest)
         if bound is None or bound.route is not route or bound.path != path or bound.origin != origin:
             lookup = self._binder.bind(target, context, scope)
-            bound = Bound(route, path, origin, lookup, _request(lookup), is_conditional(context.scope))
+            bound = Bound(route, path, origin, lookup, request_of(lookup), is_conditional(context.scope))
             if digest is not None:
                 self._known.put(digest, bound, _size(bound))
         bound.placed = context.placed
@@ -78,7 +78,8 @@ class Bindings:
         self._known.clear()
 
 
-def _request(lookup: Lookup | Bypass) -> LookupRequest | None:
+def request_of(lookup: Lookup | Bypass) -> LookupRequest | None:
+    """What the tiers are asked for, None where nothing is looked up."""
     if isinstance(lookup, Bypass):
         return None
     return LookupRequest(

@@ -11,7 +11,7 @@ from cachewright.capture.asgi import Reply, Scope
 from cachewright.integrations.answers import Answer
 from cachewright.integrations.bound import Bindings, Bound
 from cachewright.integrations.edge import UNCACHED
-from cachewright.integrations.exchange import OUTCOMES, Outcome, Parts
+from cachewright.integrations.parts import OUTCOMES, Outcome, Parts
 from cachewright.runtime.codec import Entry
 from cachewright.spec import semantics
 from cachewright.spec.semantics import Bypass, Serve

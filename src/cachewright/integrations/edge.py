@@ -1,20 +1,27 @@
-"""The edge form of the interceptor, at the door of each cached route.
+"""The cache at the door of each route.
 
-It stands in front of the route's own security, and answers only what the application itself has already accepted
-for the same credential.
+In the edge form it stands in front of the route's own security, and answers only what the application itself has
+already accepted for the same credential; in the other forms it lets the route come to its endpoint (`inside`).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import ExitStack
+from functools import partial
+from typing import Any, assert_never
 
 from cachewright.capture.asgi import ASGIApp, Receive, Scope, Send
 from cachewright.capture.context import RequestContext
+from cachewright.integrations.answers import Answer
 from cachewright.integrations.bound import Bindings
-from cachewright.integrations.exchange import Exchange, Parts
+from cachewright.integrations.exchange import Exchange, Turn
+from cachewright.integrations.forms import Formed, Forms
+from cachewright.integrations.inside import Inside
+from cachewright.integrations.loading import Loading, noting_the_body
+from cachewright.integrations.parts import Parts
+from cachewright.integrations.principals import Principals
 from cachewright.spec.semantics import Bypass, Reason
 from cachewright.spec.tags import credential_tag
-from cachewright.spec.target import Target
 
 #: A scope with this key set goes to the application as if there were no cache.
 UNCACHED = "cachewright.uncached"
@@ -26,6 +33,8 @@ class Edge:
     def __init__(self, parts: Parts, bindings: Bindings) -> None:
         self._parts = parts
         self._bindings = bindings
+        self._forms = Forms(parts.plan)
+        self._principals = Principals(parts.plan.identity.values())
 
     # RequestObserver
 
@@ -33,21 +42,42 @@ class Edge:
         self, context: RequestContext, app: ASGIApp, scope: Scope, receive: Receive, send: Send
     ) -> None:
         """Answer from the cache, or run the route and fill."""
-        target = self._target(context, scope)
-        if target is None:
+        formed = self._formed(context, scope)
+        if formed is None:
             await app(scope, receive, send)
-            return
-        if self._parts.is_off(target.name):
-            self._parts.cache.stats.bypassed(target.name, Reason.OFF)
+        elif self._parts.is_off(formed.target.name):
+            self._parts.cache.stats.bypassed(formed.target.name, Reason.OFF)
             await app(scope, receive, send)
-            return
-        bound = self._bindings.bind(target, context, scope)
-        if isinstance(bound.lookup, Bypass):
-            self._parts.cache.stats.bypassed(target.name, bound.lookup.reason)
-            await app(scope, receive, send)
-            return
-        assert bound.request is not None
-        await Exchange(self._parts, context, bound.lookup, bound.request, app, scope, receive, send).run()
+        elif formed.inside:
+            await Inside(
+                self._parts, self._principals, context, formed.target, app, scope, receive, send
+            ).run()
+        else:
+            bound = self._bindings.bind(formed.target, context, scope)
+            if isinstance(bound.lookup, Bypass):
+                self._parts.cache.stats.bypassed(formed.target.name, bound.lookup.reason)
+                await app(scope, receive, send)
+                return
+            assert bound.request is not None
+            exchange = Exchange(self._parts, context, bound.lookup, bound.request)
+            await self._edge(exchange, app, scope, receive, send)
+
+    async def _edge(
+        self, exchange: Exchange, app: ASGIApp, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        with ExitStack() as ends:
+            sought = await exchange.seek(ends)
+            match sought:
+                case None:
+                    await app(scope, receive, send)
+                case Answer():
+                    await sought.send(send)
+                case Turn():
+                    loading = Loading(exchange, sought, self._parts.wall())
+                    noted = partial(noting_the_body, receive, exchange)
+                    await loading.run(partial(app, scope, noted), send)
+                case other:
+                    assert_never(other)
 
     async def answering(self, context: RequestContext) -> None:
         """A response that sets a cookie ends what its credential was accepted for (a logout, most likely)."""
@@ -59,18 +89,18 @@ class Edge:
     def finished(self, context: RequestContext) -> None:
         """Nothing is left to do: fills are awaited before the last byte leaves."""
 
-    def _target(self, context: RequestContext, scope: Scope) -> Target | None:
+    def _formed(self, context: RequestContext, scope: Scope) -> Formed | None:
         route = context.route
-        if route is None or context.scope.get(UNCACHED):
+        if route is None or context.scope.get(UNCACHED) or scope["method"] not in ("GET", "HEAD"):
             return None
-        target = self._parts.plan.targets.get((scope["method"], route.template))
-        if target is None or target.policy.mode != "live" or target.method not in ("GET", "HEAD"):
+        formed = self._forms.of(route, scope["method"])
+        if formed is None or formed.target.policy.mode != "live":
             return None
         if route.outdated or (route.exact_query and route.undeclared(context.scope)):
             return None
-        if target.problem is not None and not self._parts.at_its_word:
+        if formed.target.problem is not None and not self._parts.at_its_word:
             return None
-        return None if _is_special(context.scope) else target
+        return None if _is_special(context.scope) else formed
 
 
 def _is_special(scope: Any) -> bool:

@@ -30,8 +30,8 @@ from cachewright.integrations.counting import DatabaseCount
 from cachewright.integrations.desk import Desk
 from cachewright.integrations.early import Early
 from cachewright.integrations.edge import Edge
-from cachewright.integrations.exchange import Parts, taint
 from cachewright.integrations.operating import OnAlarm, Operating
+from cachewright.integrations.parts import Parts, taint
 from cachewright.integrations.recall import Likeness
 from cachewright.integrations.sinks import SafeSinks
 from cachewright.integrations.statistics import StatisticsFile
@@ -180,6 +180,7 @@ class Installed:
             binder=binder,
             eyes=eyes,
             wall=time.time,
+            clock=time.monotonic_ns,
             dice=random.random,
             at_its_word=self._surroundings.at_its_word,
             loading=loading,

@@ -49,6 +49,15 @@ def carried(reads: Iterable[str], declared: Collection[str] = ()) -> frozenset[s
     return frozenset(read for read in reads if read in declared or _is_carried(read))
 
 
+def says_who(reads: Iterable[str], declared: Collection[str]) -> frozenset[str]:
+    """Those of `reads` whose very name says that they tell who sent the request; `declared` as for `carried`."""
+    return frozenset(
+        read
+        for read in reads
+        if read in declared or read == "session" or (":" in read and is_carrier(read.partition(":")[2]))
+    )
+
+
 def _is_carried(read: str) -> bool:
     where, _, name = read.partition(":")
     if where in ("cookie", "session"):

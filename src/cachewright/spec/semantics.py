@@ -35,6 +35,7 @@ class Reason(StrEnum):
     BYPASS_CONDITION = "bypass_condition"
     UNBOUND_KEY = "unbound_key"
     NO_STORE = "no_store"
+    SET_HEADER = "set_header"
     ON_LOOP = "on_loop"
     # lookups that miss
     ABSENT = "absent"

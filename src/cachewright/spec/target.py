@@ -24,6 +24,8 @@ Values = Mapping[str, Any]
 _OPTIONAL = ("query.", "header.", "cookie.")
 _NAMED = ("query.", "path.", "header.", "cookie.", "claim.")
 _TYPE_LEVELS: Mapping[str, tuple[str, ...]] = {"in_memory": ("l1",), "file": ("l3",)}
+_OF_PRINCIPALS = (Scope.USER, Scope.TENANT)
+_RETURNED = "dependency."
 _SCOPE_FIELD = {Scope.USER: "user_id", Scope.TENANT: "tenant_id", Scope.CREDENTIAL: "cred"}
 
 
@@ -55,6 +57,12 @@ class Target:
     ignored_reads: frozenset[str]
     max_staleness: float | None
     problem: str | None = None
+    inside: bool = False
+
+    @property
+    def endpoint(self) -> str:
+        """Its method and path."""
+        return f"{self.method} {self.template}"
 
     @property
     def declared(self) -> bool:
@@ -75,19 +83,22 @@ class Target:
         token: str | None,
         reads: Collection[str] = (),
         outer_reads: Collection[str] = (),
+        vouched: Collection[str] = (),
     ) -> frozenset[str]:
         """What a load read of the request that neither key nor scope nor the specification accounts for.
 
         `identity` is the plan's; an id that the key lacks accounts for nothing. `declared` are the route's own
         parameters, `credentials` what its security schemes read, `token` where the token stood. `ignored_reads`
-        speak of what middleware read before the route (`outer_reads`), never of the route's own `reads`.
+        speak of what middleware read before the route (`outer_reads`), never of the route's own `reads`. `vouched` is
+        what the principal that a dependency returned accounts for.
         """
         own = {*reads, *declared, *credentials}
         outer = set(outer_reads) - self.ignored_reads
         sources = [source for name, source in identity.items() if name in self.key.fields]
-        return frozenset(
-            (own | outer) - self.keyed - covered(self.scope, sources, own | outer, credentials, token)
-        )
+        left = (own | outer) - self.keyed - covered(self.scope, sources, own | outer, credentials, token)
+        if self.scope in _OF_PRINCIPALS and any(source.startswith(_RETURNED) for source in sources):
+            left -= set(vouched)
+        return frozenset(left)
 
     @property
     def keyed(self) -> frozenset[str]:
@@ -130,6 +141,14 @@ class Plan:
     l1_lease: float
     single_host: bool
 
+    def asks_dependencies(self, target: Target) -> bool:
+        """Whether only what a dependency returns tells whose entry of `target` is asked for."""
+        fields = {
+            *target.key.fields,
+            *(source.name for tag in target.depends_on for _, source in tag.columns),
+        }
+        return any(source.startswith(_RETURNED) and name in fields for name, source in self.identity.items())
+
     def identify(self, values: dict[str, Any]) -> dict[str, Any]:
         """`values` with the scope ids that the specification's `identity` finds in them; ids are texts."""
         for name, source in self.identity.items():
@@ -166,7 +185,7 @@ def _column(name: str) -> tuple[str, str]:
 
 
 def identity_sources(spec: CachingSpecification) -> dict[str, str]:
-    """Where user and tenant ids stand, as far as a request shows it: not what a dependency returns."""
+    """Where user and tenant ids stand, by the names of values."""
     found: dict[str, str] = {}
     for name, source in (("user_id", spec.identity.user), ("tenant_id", spec.identity.tenant)):
         kind, _, rest = (source or "").partition(":")
@@ -176,6 +195,8 @@ def identity_sources(spec: CachingSpecification) -> dict[str, str]:
             found[name] = f"header.{rest.lower()}"
         elif kind == "host":
             found[name] = "host"
+        elif kind == "dependency":
+            found[name] = f"{_RETURNED}{rest.replace(':', '.')}"
     return found
 
 
@@ -190,6 +211,7 @@ def _target(document: Document, index: int) -> Target:
     template = _CONVERTED.sub(r"{\1}", template)
     scope = Scope(item.scope or "credential")
     key = _key(document, index, template, scope)
+    spec, interceptor = document.spec, _interceptor(document.spec, item)
     return Target(
         name=target_name(item),
         method=(method or "GET").upper(),
@@ -200,16 +222,39 @@ def _target(document: Document, index: int) -> Target:
             _parsed(document, (*place, "depends_on", at), TagTemplate.parse, text, template)
             for at, text in enumerate(item.depends_on)
         ),
-        policy=_policy(document.spec, index),
-        levels=levels_of(document.spec, item),
-        bypass=tuple(
-            _parsed(document, (*place, "bypass_when", at), Condition.parse, text, template)
-            for at, text in enumerate(item.bypass_when)
+        policy=_policy(spec, index),
+        levels=levels_of(spec, item),
+        bypass=(
+            *(
+                _parsed(document, (*place, "bypass_when", at), Condition.parse, text, template)
+                for at, text in enumerate(item.bypass_when)
+            ),
+            *_skipped(document, interceptor),
         ),
         ignored_reads=frozenset(item.ignored_reads),
         max_staleness=item.max_staleness_seconds or None,
         problem=_problem(scope, key),
+        inside=interceptor is not None
+        and spec.implementation.cache_interceptor[interceptor].type != "middleware",
     )
+
+
+def _interceptor(spec: CachingSpecification, item: CacheTarget) -> int | None:
+    """The interceptor of a target: the first that names it, else the first that names none."""
+    interceptors = spec.implementation.cache_interceptor
+    names = {target_name(item), item.subject, item.subject.rpartition(" ")[2]}
+    named = [at for at, interceptor in enumerate(interceptors) if names & set(interceptor.endpoints)]
+    rest = [at for at, interceptor in enumerate(interceptors) if not interceptor.endpoints]
+    return next(iter((*named, *rest)), None)
+
+
+def _skipped(document: Document, at: int | None) -> tuple[Condition, ...]:
+    """When an interceptor leaves the cache alone."""
+    text = None if at is None else document.spec.implementation.cache_interceptor[at].skip_condition
+    if at is None or text is None:
+        return ()
+    place = ("implementation", "cache_interceptor", at, "skip_condition")
+    return (_parsed(document, place, Condition.parse, text, ""),)
 
 
 def target_name(item: CacheTarget) -> str:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from starlette.routing import compile_path
 
 from cachewright.integrations.edge import UNCACHED
-from cachewright.integrations.exchange import OUTCOMES, Outcome
+from cachewright.integrations.parts import OUTCOMES, Outcome
 from cachewright.spec.target import Target
 from cachewright.verify.compare import Comparison, Reply, Verdict, compare
 

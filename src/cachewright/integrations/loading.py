@@ -1,0 +1,176 @@
+"""A load: the application answers, and what it answers is stored before its last byte leaves, if it may be."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from cachewright.capture.asgi import Message, Send
+from cachewright.integrations.answers import Answer, HeldBack
+from cachewright.integrations.binding import CONDITIONS, is_conditional
+from cachewright.integrations.exchange import Exchange, Turn
+from cachewright.spec import semantics
+from cachewright.spec.directives import directives_of, varied
+from cachewright.spec.semantics import FAILURES, GUARDS, NOTHING_HERE, LoadFacts, Reason
+from cachewright.spec.tags import credential_tag, target_tag
+
+#: What an application says to a credential that it does not accept (any more).
+REFUSALS = (401, 403)
+_CONDITION_READS = frozenset(f"header:{name}" for name in CONDITIONS)
+
+
+@dataclass(slots=True)
+class Loading:
+    """The load of one request, whose `turn` it is since `began` (wall s)."""
+
+    exchange: Exchange
+    turn: Turn
+    began: float
+    filled: bool = False
+
+    async def run(self, app: Callable[[Send], Awaitable[None]], send: Send) -> None:
+        """Run `app` with a `send` of its own, and pass on what it answers."""
+        held_back = HeldBack(send, self.whole)
+        self.open()
+        try:
+            await app(held_back)
+        except Exception as error:
+            instead = await self.failed(error, begun=held_back.begun)
+            if instead is None:
+                raise
+            await instead.send(send)
+        finally:
+            await self.close(streamed=held_back.streamed)
+
+    def open(self) -> None:
+        """The application's code is about to run."""
+        self.exchange.parts.loading.add(self.exchange.context)
+
+    async def close(self, *, streamed: bool) -> None:
+        """The application has returned, or failed."""
+        exchange = self.exchange
+        cache, context, name = exchange.parts.cache, exchange.context, exchange.lookup.target.name
+        exchange.parts.loading.discard(context)
+        if self.filled and context.wrote:  # after it had answered: its next execution would write again
+            await cache.invalidate((target_tag(name),))
+            cache.stats.refused(name, (Reason.WROTE,))
+        cache.stats.loaded(name, exchange.parts.wall() - self.began)
+        if streamed:
+            self.turn.decline()
+            self._refused((Reason.STREAM,))
+
+    async def whole(self, answer: Answer) -> Answer | None:
+        """The application's answer is there; what is to be sent instead, if anything."""
+        turn = self.turn
+        payload = await self._fill(answer)
+        self.filled = payload is not None
+        if turn.lead is not None and payload is not None:
+            turn.lead.land(payload)
+        else:
+            turn.decline()
+        if turn.lease is not None:
+            turn.lease.end(filled=self.filled, lifetime=self.exchange.lookup.target.policy.ttl)
+        return self._instead(str(answer.status)) if answer.status in FAILURES else None
+
+    async def failed(self, error: Exception, *, begun: bool) -> Answer | None:
+        """What answers in place of a load that raised, if anything."""
+        if getattr(error, "status_code", None) in REFUSALS:  # an older Starlette answers outside of routes
+            await self._refuse_credential()
+        instead = None if begun else self._instead(type(error).__name__)
+        if instead is not None:
+            self.exchange.report(self.turn.found, hit=False, reason=self.turn.reason)
+        return instead
+
+    def _instead(self, failure: str) -> Answer | None:
+        """The entry that may stand in for a load that failed."""
+        parts, target, found = self.exchange.parts, self.exchange.lookup.target, self.turn.found
+        if (
+            self.exchange.context.wrote
+            or found.payload is None
+            or semantics.fallback(target.policy, found.seen, parts.wall()) is None
+        ):
+            return None
+        parts.cache.stats.stood_in(target.name, failure)
+        return Answer.unpack(found.payload)
+
+    async def _refuse_credential(self) -> None:
+        """The application refused a credential that it had accepted: nothing it was accepted for holds."""
+        credential = self.exchange.lookup.credential
+        if self.turn.found.seen.acceptance is not None and credential:
+            await self.exchange.parts.cache.invalidate((credential_tag(credential),))
+
+    async def _fill(self, answer: Answer) -> bytes | None:
+        """Store the answer if it may be stored; its payload if it was."""
+        exchange = self.exchange
+        parts, lookup, context = exchange.parts, exchange.lookup, exchange.context
+        context.reads |= varied(answer.fields(b"vary"))
+        unkeyed = parts.binder.unkeyed(lookup, context)
+        if answer.validated and not is_conditional(context.scope):
+            unkeyed -= _CONDITION_READS  # absent here, and where they are present the entry is not served
+        if answer.status in REFUSALS:
+            await self._refuse_credential()
+        facts = self._facts(answer, unkeyed)
+        policy = lookup.target.policy
+        refused = semantics.may_fill(policy, facts, lookup.tags, declared=lookup.target.declared)
+        binding = set(refused) - GUARDS if parts.at_its_word else set(refused)
+        payload = await self._stored(answer) if self.turn.fill and not binding else None
+        self._refused(refused, tuple(sorted(unkeyed)))
+        return payload
+
+    async def _stored(self, answer: Answer) -> bytes | None:
+        parts, lookup = self.exchange.parts, self.exchange.lookup
+        policy, payload, began = lookup.target.policy, answer.pack(), self.began
+        left = None if lookup.expires_at is None else max(0.0, lookup.expires_at - began)
+        stored = await parts.cache.fill(
+            self.turn.found.ticket,
+            payload,
+            loaded_at=began,
+            lifetime=semantics.entry_lifetime(
+                policy,
+                lookup.target.scope,
+                parts.dice() * 2 - 1,
+                left,
+                negative=answer.status in NOTHING_HERE,
+                cache_control=directives_of(answer.fields(b"cache-control")),
+            ),
+            acceptance_lifetime=(
+                semantics.acceptance_lifetime(policy, left) if lookup.needs_acceptance else None
+            ),
+            load_seconds=parts.wall() - began if policy.early > 0 else 0.0,
+            idle=semantics.idle_limit(policy),
+            keep=semantics.kept(policy),
+        )
+        return payload if stored else None
+
+    def _facts(self, answer: Answer, unkeyed: frozenset[str]) -> LoadFacts:
+        context, asked = self.exchange.context, self.exchange.lookup.asked or self.exchange.context.entered
+        return LoadFacts(
+            status=answer.status,
+            size=len(answer.body),
+            scope=self.exchange.lookup.target.scope,
+            set_cookie=answer.header(b"set-cookie") is not None,
+            cache_control=directives_of(answer.fields(b"cache-control")),
+            wrote=context.wrote,
+            background=context.background,
+            early_sql=any(statement.started < asked for statement, _ in context.statements),
+            snapshot=any(
+                transaction.id and transaction.began < asked for _, transaction in context.statements
+            ),
+            unowned_sql=context.escaped,
+            reads=self.exchange.parts.eyes.reads_of(context, context.started),
+            unkeyed=unkeyed,
+        )
+
+    def _refused(self, refused: tuple[Reason, ...], unkeyed: tuple[str, ...] = ()) -> None:
+        exchange, turn = self.exchange, self.turn
+        if refused:
+            exchange.parts.cache.stats.refused(exchange.lookup.target.name, refused)
+        exchange.report(turn.found, hit=False, reason=turn.reason, refused=refused, unkeyed=unkeyed)
+
+
+async def noting_the_body(receive: Callable[[], Awaitable[Message]], exchange: Exchange) -> Message:
+    """A message for the application; that it asked for the body is noted: the key says nothing of it."""
+    message = await receive()
+    if message["type"] == "http.request":
+        exchange.context.read("body")
+    return message
