@@ -185,3 +185,57 @@ async def test_a_loop_that_waits_for_the_very_thread_does_not_hang_it(namespace,
         thread.start()
         thread.join(20)  # on the loop itself, which therefore answers nobody
         assert answers == [7]
+
+
+def test_a_loop_that_ends_while_others_use_its_cache_fails_and_hangs_nobody(namespace, valkey_url):
+    cache = Cache(valkey_url, namespace=namespace, settings=CALM)
+    started, ended = threading.Event(), threading.Event()
+    failures: list[BaseException] = []
+
+    def first() -> None:
+        async def own() -> None:
+            await cache.set("k", 1)
+            started.set()
+            await asyncio.sleep(0.2)
+
+        asyncio.run(own())
+        ended.set()
+
+    def other(name: str) -> None:
+        async def use() -> None:
+            number = 0
+            while not ended.is_set() or number < 3:
+                number += ended.is_set()
+                key = f"{name}.{number}"
+                load = cache.get_or_load(key, lambda key=key: asyncio.sleep(0.01, key), tags=("t",))
+                assert await asyncio.wait_for(load, 10) == key
+                await asyncio.wait_for(cache.invalidate("t"), 10)
+
+        started.wait()
+        try:
+            asyncio.run(use())
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever it was
+            failures.append(error)
+
+    def blocking(name: str) -> None:
+        started.wait()
+        own = BlockingCache(cache=cache)
+        try:
+            while not ended.is_set():
+                assert own.get_or_load(name, lambda: name, tags=("t",)) == name
+                own.invalidate("t")
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever it was
+            failures.append(error)
+
+    users = [
+        threading.Thread(target=use, args=(f"{use.__name__}{n}",))
+        for n in range(3)
+        for use in (other, blocking)
+    ]
+    for thread in (*users, owner := threading.Thread(target=first)):
+        thread.start()
+    for thread in (owner, *users):
+        thread.join(60)
+    assert failures == []
+    assert not any(thread.is_alive() for thread in users)
+    BlockingCache(cache=cache).close()

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from cachewright.errors import CodecError, InvalidationPendingError, IsolationError
 from cachewright.runtime.distinct import DistinctKeys
 from cachewright.runtime.engine import Engine
+from cachewright.runtime.forking import start_anew_in_children
 from cachewright.runtime.loads import Brought, Loads, Unset
 from cachewright.runtime.lookup import Lookup, LookupRequest, Standing
 from cachewright.runtime.missing import MISSING, Missing
@@ -61,8 +62,12 @@ class Access:
         self._levels = levels
         self._isolation = isolation
         self._distinct = DistinctKeys(engine.settings.distinct_keys)
+        start_anew_in_children(self._forked)
         self._asked: dict[tuple[str, tuple[str, ...], str], Asked] = {}
         self._codecs: dict[Any, Typed[Any]] = {}
+
+    def _forked(self) -> None:
+        self._distinct = DistinctKeys(self._engine.settings.distinct_keys)
 
     def asked(self, key: str, tags: Collection[str] = (), target: str = KEYS) -> Asked:
         """The question for `key`. Raises `UsageError`, and `IsolationError` where the principal may not ask it."""

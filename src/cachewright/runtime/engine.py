@@ -8,6 +8,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Collection
+from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from cachewright.runtime.disk import disk_of
 from cachewright.runtime.fill import Fills
 from cachewright.runtime.fleet import Fleet
 from cachewright.runtime.flight import FlightTable
+from cachewright.runtime.forking import start_anew_in_children
 from cachewright.runtime.invalidation import Invalidations, Recent
 from cachewright.runtime.journal import Journal
 from cachewright.runtime.lookup import Lookup, LookupRequest, Lookups, Standing, Ticket, unavailable
@@ -47,7 +49,7 @@ class Engine:
     memory. `secret` keys the digests of stored entries: the same in every process, or empty. `wall` and
     `clock` are seconds since the epoch and since boot; `mint` makes tokens of 16 random bytes, `dice`
     numbers in [0, 1). Nothing is connected before `start`, and the server may be away then, and go and come
-    back later.
+    back later. A forked process has an empty engine of its own, not started.
     """
 
     def __init__(
@@ -64,14 +66,24 @@ class Engine:
     ) -> None:
         if redis_url is not None and find_spec("redis") is None:
             raise SurroundingsError("redis-py is not installed", hint="pip install 'cachewright[redis]'")
-        own = settings if settings is not None else Settings()
         self.namespace = namespace
+        self.dice = dice
+        self._url = redis_url
+        self._build = partial(
+            self._built, settings if settings is not None else Settings(), secret, wall, clock, mint
+        )
+        self._build()
+        start_anew_in_children(self._forked)
+
+    def _forked(self) -> None:
+        self._build()
+
+    def _built(self, own: Settings, secret: bytes, wall: Clock, clock: Clock, mint: Mint) -> None:
+        namespace, redis_url, dice = self.namespace, self._url, self.dice
         self.stats = Stats()
         self.tokens = LocalTokens(limit=own.known_tags)
         self.flights = FlightTable(patience=own.flight_patience)
-        self._url = redis_url
         self._origin = os.urandom(8)
-        self.dice = dice
         codec = Codec(
             namespace,
             secret=secret,

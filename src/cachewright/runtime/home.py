@@ -8,22 +8,28 @@ loads where he is: a load needs its caller's loop, thread and context.
 from __future__ import annotations
 
 import asyncio
+import math
 import queue
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import CancelledError as FutureCancelledError
 from concurrent.futures import Future
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from cachewright.runtime.engine import Engine
+from cachewright.runtime.forking import start_anew_in_children
 
 T = TypeVar("T")
 L = TypeVar("L")
 
-#: How long (s) a thread waits for the loop to take its work up: that loop may be waiting for this thread.
+#: How long (s) a caller waits for the loop to take its work up: that loop may be waiting for this thread.
 _PATIENCE = 1.0
+#: How often (s) whoever waits looks whether that loop still runs.
+_LOOK_SECONDS = 0.1
 _CLOSE_SECONDS = 2.0
 _LISTENING_SECONDS = 0.002
 
@@ -32,12 +38,20 @@ class Unreachable(Exception):  # noqa: N818 - a fact for callers inside the runt
     """The loop did not take the work up in time."""
 
 
+class Ended(Unreachable):
+    """The loop ended before the work was done: the next one may do it."""
+
+
 class Home:
     """Starts an engine where it is first used, and runs work there."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._patience = engine.settings.flight_patience + _PATIENCE
+        self._reset()
+        start_anew_in_children(self._reset)
+
+    def _reset(self) -> None:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -51,7 +65,10 @@ class Home:
         self._closed = False
 
     async def run(self, work: Callable[[], Awaitable[T]]) -> T:
-        """The result of `work`, run where the engine lives; in place where it needs no connection."""
+        """The result of `work`, run where the engine lives; in place where it needs no connection.
+
+        In place too, and then without the store, where that loop ends meanwhile or does not take the work up.
+        """
         here = asyncio.get_running_loop()
         if self._closed:
             return await work()
@@ -60,7 +77,32 @@ class Home:
             return await self._at_home(work)
         if not self._engine.shared:
             return await work()
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._at_home(work), home))
+        try:
+            return await self._abroad(work, home)
+        except Unreachable:
+            return await work()
+
+    async def _abroad(self, work: Callable[[], Awaitable[T]], home: asyncio.AbstractEventLoop) -> T:
+        """The result of `work`, run on another thread's loop. Raises `Unreachable`."""
+        taken_up: list[bool] = []
+
+        async def visited() -> T:
+            taken_up.append(True)
+            return await self._at_home(work)
+
+        future = asyncio.wrap_future(_submitted(visited, home))
+        patience = asyncio.get_running_loop().time() + _PATIENCE
+        try:
+            while not (await asyncio.wait((future,), timeout=_LOOK_SECONDS))[0]:
+                late = not taken_up and asyncio.get_running_loop().time() >= patience
+                if late or self._alive() is not home:
+                    raise Unreachable
+        finally:
+            if self._alive() is home:
+                future.cancel()
+        if future.cancelled():  # not by the caller: that loop ends, and its tasks with it
+            raise Unreachable
+        return future.result()
 
     async def run_loading(
         self, work: Callable[[Callable[[], Awaitable[L]]], Awaitable[T]], load: Callable[[], Awaitable[L]]
@@ -71,14 +113,21 @@ class Home:
         async def ask() -> L:
             if asyncio.get_running_loop() is here:
                 return await load()
-            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_awaited(load), here))
+            try:
+                return await asyncio.wrap_future(_submitted(partial(_awaited, load), here))
+            except Unreachable:  # the caller's loop was closed: nobody waits for this load any more
+                raise asyncio.CancelledError from None
 
         return await self.run(lambda: work(ask))
 
     def call(self, work: Callable[[], Awaitable[T]]) -> T:
         """The result of `work`, for a thread that runs no event loop. Raises `Unreachable`."""
-        visit: _Visit[T, None] = _Visit(_nothing, self._patience)
-        return visit.result(self._send(visit, work))
+        while True:
+            visit: _Visit[T, None] = _Visit(_nothing, self._patience)
+            try:
+                return visit.result(self._send(visit, work))
+            except Ended:
+                continue  # each such work may be done twice
 
     def call_loading(
         self, work: Callable[[Callable[[], Awaitable[L]]], Awaitable[T]], load: Callable[[], L]
@@ -93,7 +142,9 @@ class Home:
             visit.orders.put(_TAKEN_UP)
             return await self._at_home(work)
 
-        future = asyncio.run_coroutine_threadsafe(visited(), self._claim(None))
+        home = self._claim(None)
+        visit.alive = lambda: self._alive() is home
+        future = _submitted(visited, home)
         future.add_done_callback(lambda _: visit.orders.put(_DONE))
         return future
 
@@ -196,6 +247,16 @@ def _end(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
     thread.join(_CLOSE_SECONDS)
 
 
+def _submitted(work: Callable[[], Coroutine[Any, Any, T]], loop: asyncio.AbstractEventLoop) -> Future[T]:
+    """`work` as a task of that loop. Raises `Unreachable` where it was closed."""
+    coroutine = work()
+    try:
+        return asyncio.run_coroutine_threadsafe(coroutine, loop)
+    except RuntimeError:
+        coroutine.close()
+        raise Ended from None
+
+
 async def _awaited(load: Callable[[], Awaitable[L]]) -> L:
     return await load()
 
@@ -232,6 +293,7 @@ class _Visit(Generic[T, L]):
 
     def __init__(self, load: Callable[[], L], patience: float) -> None:
         self.orders: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.alive: Callable[[], bool] = lambda: True
         self._load = load
         self._patience = patience
         self._lock = threading.Lock()
@@ -259,10 +321,12 @@ class _Visit(Generic[T, L]):
         try:
             self.orders.get(timeout=_PATIENCE)
             while not future.done():
-                order = self.orders.get(timeout=self._patience)
+                order = self._next()
                 if isinstance(order, _Order):
                     _obey(order, self._load)
         except queue.Empty:
+            if not self.alive():
+                raise Ended from None
             future.cancel()
             raise Unreachable from None
         finally:
@@ -270,7 +334,17 @@ class _Visit(Generic[T, L]):
         try:
             return future.result()
         except FutureCancelledError:
-            raise Unreachable from None
+            raise Ended from None
+
+    def _next(self) -> Any:
+        """The next word of the loop. Raises `queue.Empty` where none comes in time, or that loop has ended."""
+        looks = math.ceil(self._patience / _LOOK_SECONDS)
+        for _ in range(looks):
+            with suppress(queue.Empty):
+                return self.orders.get(timeout=_LOOK_SECONDS)
+            if not self.alive():
+                break
+        raise queue.Empty
 
     def _leave(self) -> None:
         with self._lock:
