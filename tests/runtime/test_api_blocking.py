@@ -187,6 +187,9 @@ async def test_a_loop_that_waits_for_the_very_thread_does_not_hang_it(namespace,
         assert answers == [7]
 
 
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # it closed nothing when it ended
 def test_a_loop_that_ends_while_others_use_its_cache_fails_and_hangs_nobody(namespace, valkey_url):
     cache = Cache(valkey_url, namespace=namespace, settings=CALM)
     started, ended = threading.Event(), threading.Event()

@@ -147,7 +147,7 @@ class Installed:
         for target in plan.targets.values():
             if target.problem is not None and not self._surroundings.at_its_word:
                 _log.warning("%s is not cached: %s", target.name, target.problem)
-        self.cache = Engine(
+        cache = self.cache = Engine(
             plan.namespace,
             redis_url=self._surroundings.redis_url,
             settings=_settings(document.spec, plan, self._surroundings),
@@ -179,7 +179,7 @@ class Installed:
             cache=self.cache,
             binder=binder,
             eyes=eyes,
-            wall=time.time,
+            wall=lambda: cache.now,
             clock=time.monotonic_ns,
             dice=random.random,
             at_its_word=self._surroundings.at_its_word,

@@ -6,7 +6,6 @@ import asyncio
 import math
 import os
 import random
-import time
 from collections.abc import Callable, Collection
 from functools import partial
 from importlib.util import find_spec
@@ -26,7 +25,7 @@ from cachewright.runtime.journal import Journal
 from cachewright.runtime.lookup import Lookup, LookupRequest, Lookups, Standing, Ticket, unavailable
 from cachewright.runtime.portal import Portal
 from cachewright.runtime.refresh import Refreshes
-from cachewright.runtime.settings import Bounds, Clock, Settings, boottime
+from cachewright.runtime.settings import Bounds, Clock, Settings, boottime, steady_wall
 from cachewright.runtime.standing import Standings
 from cachewright.runtime.stats import Stats
 from cachewright.runtime.stores.admission import Doorkeeper
@@ -59,7 +58,7 @@ class Engine:
         redis_url: str | None = None,
         settings: Settings | None = None,
         secret: bytes = b"",
-        wall: Clock = time.time,
+        wall: Clock | None = None,
         clock: Clock = boottime,
         mint: Mint = fresh_token,
         dice: Callable[[], float] = random.random,
@@ -70,7 +69,12 @@ class Engine:
         self.dice = dice
         self._url = redis_url
         self._build = partial(
-            self._built, settings if settings is not None else Settings(), secret, wall, clock, mint
+            self._built,
+            settings if settings is not None else Settings(),
+            secret,
+            steady_wall(clock=clock) if wall is None else wall,
+            clock,
+            mint,
         )
         self._build()
         start_anew_in_children(self._forked)

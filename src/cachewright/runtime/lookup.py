@@ -16,7 +16,16 @@ from cachewright.runtime.stores.base import Answer, Store, acceptance_name, entr
 from cachewright.runtime.stores.records import Name, Record, held_name, seconds_left
 from cachewright.runtime.tasks import Tasks
 from cachewright.runtime.together import Together
-from cachewright.spec.semantics import Acceptance, EntryMeta, Seen, accepted, current, read
+from cachewright.spec.semantics import (
+    Acceptance,
+    EntryMeta,
+    Seen,
+    accepted,
+    arrived,
+    arrived_acceptance,
+    current,
+    read,
+)
 from cachewright.spec.tags import credential_tag
 
 Tier = Literal["l1", "l2", "l3"]
@@ -296,7 +305,7 @@ class Lookups:
             return
         if own is not None and not self._worth_validating(request, entry):
             return
-        found.entry, found.tier = self._just_read(entry), "l3"
+        found.entry, found.tier = self._arrived(entry), "l3"
         self._promote(request, entry, on_disk.file.data)
 
     def _promote(self, request: LookupRequest, entry: Entry, data: bytes) -> None:
@@ -308,11 +317,13 @@ class Lookups:
         if len(self._promotions) < _PROMOTIONS and (left is None or left > 0):
             self._promotions.spawn(core.store.fill({request.entry_name: (data, left)}, tuple(entry.tokens)))
 
-    def _just_read(self, entry: Entry) -> Entry:
+    def _arrived(self, entry: Entry) -> Entry:
         """An entry that a store still held: it would have let go of one that nobody reads."""
-        if entry.meta.idle is None:
-            return entry
-        return replace(entry, meta=replace(entry.meta, read_at=self._core.wall()))
+        now = self._core.wall()
+        meta = arrived(entry.meta, now)
+        if meta.idle is not None:
+            meta = replace(meta, read_at=now)
+        return entry if meta is entry.meta else replace(entry, meta=meta)
 
     def _unasked(self, request: LookupRequest, found: _Found) -> list[str]:
         """The entry's own tags that were not predicted, where it could be served if they stand."""
@@ -341,14 +352,16 @@ class Lookups:
         if data is not None and found.entry is None:
             try:
                 entry = self._core.codec.decode_entry(data, request.key)
-                found.entry, found.tier = self._just_read(entry), "l2"
+                found.entry, found.tier = self._arrived(entry), "l2"
             except CodecError:
                 self._core.stats.unreadable()
         name, credential = request.acceptance_name, request.credential
         data = answer.values.get(name) if name is not None else None
         if data is not None and credential is not None and found.accepted is None:
             try:
-                found.accepted = self._core.codec.decode_acceptance(data, request.key, credential)
+                said = self._core.codec.decode_acceptance(data, request.key, credential)
+                now = self._core.wall()
+                found.accepted = replace(said, acceptance=arrived_acceptance(said.acceptance, now))
             except CodecError:
                 self._core.stats.unreadable()
 

@@ -98,3 +98,12 @@ def boottime() -> float:
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     return time.monotonic()
+
+
+def steady_wall(wall: Clock = time.time, clock: Clock = boottime) -> Clock:
+    """Wall seconds as they were when this was called, and as `clock` has gone on since: nobody sets it.
+
+    What lives for a second by it lives for a second, whatever becomes of the machine's date meanwhile.
+    """
+    since = wall() - clock()
+    return lambda: clock() + since

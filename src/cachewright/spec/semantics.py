@@ -140,6 +140,27 @@ class Acceptance:
     tokens: Mapping[str, Token]
 
 
+def arrived(entry: EntryMeta, now: float) -> EntryMeta:
+    """What another machine's `entry` says of itself by the clock here, which shows `now` (s).
+
+    A load that began in the future began now at the latest: a clock that is ahead there prolongs no life here
+    beyond what the entry was given. One that is behind there ends it early.
+    """
+    ahead = entry.loaded_at - now
+    if ahead <= 0:
+        return entry
+    end = None if entry.expires_at is None else entry.expires_at - ahead
+    return replace(entry, loaded_at=now, expires_at=end)
+
+
+def arrived_acceptance(acceptance: Acceptance, now: float) -> Acceptance:
+    """As `arrived`, for an acceptance."""
+    ahead = max(0.0, acceptance.accepted_at - now)
+    return replace(
+        acceptance, accepted_at=acceptance.accepted_at - ahead, expires_at=acceptance.expires_at - ahead
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What one lookup found: the entry, the acceptance, the tokens the tags carry now, the tags predicted."""
