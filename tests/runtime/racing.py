@@ -9,7 +9,7 @@ from multiprocessing.shared_memory import SharedMemory
 from tests.runtime.driving import get, request, until
 
 from cachewright.runtime.engine import Engine
-from cachewright.runtime.settings import Settings, boottime
+from cachewright.runtime.settings import Settings
 
 KEYS = 8
 LEASE = 0.25
@@ -66,6 +66,7 @@ class Race:
     board: str
     reads: int
     levels: tuple[str, ...]
+    strict: bool
 
 
 def reader(race: Race, process: int, results) -> None:
@@ -78,12 +79,14 @@ def reader(race: Race, process: int, results) -> None:
 
 async def _read_all(race: Race, board: Board, process: int) -> Counter[str]:
     dice = random.Random(process)
-    settings = Settings(read_timeout=5.0, connect_timeout=5.0, l1_lease=LEASE, workers=PROCESSES)
+    settings = Settings(
+        read_timeout=5.0, connect_timeout=5.0, l1_lease=LEASE, workers=PROCESSES, strict=race.strict
+    )
     cache = Engine(race.namespace, redis_url=race.url, settings=settings)
     await cache.start()
-    await until(lambda: cache._core.heard(boottime()))
+    await until(lambda: cache.hears)
     seen: Counter[str] = Counter()
-    due = DUE_IN_L1 if "l1" in race.levels else DUE
+    due = DUE_IN_L1 if "l1" in race.levels and not race.strict else DUE
 
     async def one() -> None:
         for _ in range(race.reads // TASKS):

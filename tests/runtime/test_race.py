@@ -14,16 +14,20 @@ from cachewright.runtime.settings import boottime
 READS = 3000
 
 
-@pytest.mark.parametrize("levels", [("l2",), ("l1", "l2")], ids=["l2", "l1"])
+@pytest.mark.parametrize(
+    ("levels", "strict"),
+    [(("l2",), False), (("l1", "l2"), False), (("l1", "l2"), True)],
+    ids=["l2", "l1", "strict"],
+)
 async def test_no_process_reads_what_was_loaded_before_an_invalidation_returned(
-    make_cache, valkey_url, namespace, levels
+    make_cache, valkey_url, namespace, levels, strict
 ):
-    writer = await make_cache(l1_lease=LEASE)
+    writer = await make_cache(l1_lease=LEASE, strict=strict)
     memory = SharedMemory(create=True, size=SIZE)
     board = Board(memory)
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
-    race = Race(valkey_url, namespace, memory.name, READS, levels)
+    race = Race(valkey_url, namespace, memory.name, READS, levels, strict)
     readers = [context.Process(target=reader, args=(race, number, results)) for number in range(PROCESSES)]
     try:
         for process in readers:

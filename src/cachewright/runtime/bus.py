@@ -21,6 +21,8 @@ class _Word(msgspec.Struct, frozen=True, array_like=True):
     origin: bytes
     tags: list[str]
     flights: dict[str, bytes | None] = {}
+    stamp: bytes = b""
+    heard: bytes = b""
 
 
 _message = msgspec.msgpack.Decoder(_Word)
@@ -48,6 +50,7 @@ class Bus:
     `on_tags` is called for each of their messages, `on_gap` whenever messages may have been missed (also at
     the first subscription, with `first` true). `silence` is how long (s) the line may stay quiet before it
     counts as dead; a PING goes out three times in that span. `on_flights` is told which flights have ended, and how.
+    `on_stamp` is told, after `on_tags`, who wants to know that this word was heard, `on_heard` who has heard one.
     """
 
     def __init__(
@@ -61,12 +64,16 @@ class Bus:
         clock: Clock,
         dice: Callable[[], float],
         on_flights: Callable[[Mapping[str, bytes | None]], object] = lambda _flights: None,
+        on_stamp: Callable[[bytes, bytes], object] = lambda _origin, _stamp: None,
+        on_heard: Callable[[bytes, bytes], object] = lambda _stamp, _origin: None,
     ) -> None:
         self._subscribe = subscribe
         self._origin = origin
         self._on_tags = on_tags
         self._on_gap = on_gap
         self._on_flights = on_flights
+        self._on_stamp = on_stamp
+        self._on_heard = on_heard
         self._silence = max(silence, _SHORTEST_WAIT)
         self._clock = clock
         self._dice = dice
@@ -146,6 +153,10 @@ class Bus:
             self._on_tags(word.tags)
         if word.flights:
             self._on_flights(word.flights)
+        if word.stamp:
+            self._on_stamp(word.origin, word.stamp)
+        if word.heard:
+            self._on_heard(word.heard, word.origin)
 
     async def _ping(self, subscription: Subscription) -> None:
         while True:

@@ -23,6 +23,7 @@ from cachewright.runtime.forking import start_anew_in_children
 from cachewright.runtime.invalidation import Invalidations, Recent
 from cachewright.runtime.journal import Journal
 from cachewright.runtime.lookup import Lookup, LookupRequest, Lookups, Standing, Ticket, unavailable
+from cachewright.runtime.members import Members
 from cachewright.runtime.portal import Portal
 from cachewright.runtime.refresh import Refreshes
 from cachewright.runtime.settings import Bounds, Clock, Settings, boottime, steady_wall
@@ -124,8 +125,11 @@ class Engine:
         self._lookups = Lookups(self._core)
         self.standings = Standings(self._core)
         self._fills = Fills(self._core, self._lookups)
-        self._invalidations = Invalidations(self._core, None, self._journal, self._recent)
-        self.portal = Portal(self._core, self._connect, self._journal, self._recent)
+        self._members = (
+            Members(self._origin, own.l1_lease, clock) if own.strict and redis_url is not None else None
+        )
+        self._invalidations = Invalidations(self._core, None, self._journal, self._recent, self._members)
+        self.portal = Portal(self._core, self._connect, self._journal, self._recent, self._members)
         self.fleet = Fleet(self._core)
         self.refreshes = Refreshes(own.refreshes_at_once, clock)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -206,15 +210,33 @@ class Engine:
             clock=self._core.boottime,
             dice=self._core.dice,
             on_flights=self.fleet.ended,
+            on_stamp=self._acknowledge,
+            on_heard=self._heard,
         )
-        self._core.heard = bus.alive
-        self._invalidations = Invalidations(self._core, store, self._journal, self._recent)
         self._tasks = Tasks()
+        self._core.heard = self._hearing(bus, store)
+        self._invalidations = Invalidations(self._core, store, self._journal, self._recent, self._members)
         self._tasks.spawn(bus.run())
         self._tasks.spawn(self._replay())
         self._tasks.spawn(store.watch(self._promoted))
         self._core.store = store
         self._sweep()
+
+    def _hearing(self, bus: Bus, store: Store) -> Callable[[float], bool]:
+        """Whether word of others arrives, and in strict mode whether they wait for this process, too."""
+        members = self._members
+        if members is None:
+            return bus.alive
+        self._tasks.spawn(members.stay(store, self.tokens.forget))
+        return lambda now: bus.alive(now) and members.known(now)
+
+    def _acknowledge(self, origin: bytes, stamp: bytes) -> None:
+        if self._core.store is not None:
+            self._tasks.spawn(self._core.store.acknowledge(origin, stamp))
+
+    def _heard(self, stamp: bytes, origin: bytes) -> None:
+        if self._members is not None:
+            self._members.heard(stamp, origin)
 
     def _sweep(self) -> None:
         self._chores = Tasks()
@@ -234,9 +256,11 @@ class Engine:
         if self._loop is asyncio.get_running_loop() and store is not None:
             await self._invalidations.tasks.finish(_FINISH_SECONDS)
             await self._tasks.end(_FINISH_SECONDS)
+            if self._members is not None:
+                await self._members.leave(store)
             await store.aclose()
             await self._invalidations.tasks.finish(_FINISH_SECONDS)  # what could not be sent is kept now
-        self._invalidations = Invalidations(self._core, None, self._journal, self._recent)
+        self._invalidations = Invalidations(self._core, None, self._journal, self._recent, self._members)
         self._loop = None
 
     def lookup_local(self, request: LookupRequest) -> Lookup | None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from cachewright.errors import InvalidationPendingError, StoreUnavailableError
 from cachewright.runtime.core import Core, log
 from cachewright.runtime.journal import Journal
+from cachewright.runtime.members import Members
 from cachewright.runtime.settings import Clock
 from cachewright.runtime.stores.base import Store
 from cachewright.runtime.tasks import Tasks
@@ -57,9 +58,15 @@ class Recent:
 
 
 class Invalidations:
-    """Delivers invalidations through one store, on the event loop of that store."""
+    """Delivers invalidations through one store, on the event loop of that store.
 
-    def __init__(self, core: Core, store: Store | None, journal: Journal, recent: Recent) -> None:
+    In strict mode `members` are those who have to hear of them before they have returned.
+    """
+
+    def __init__(
+        self, core: Core, store: Store | None, journal: Journal, recent: Recent, members: Members | None
+    ) -> None:
+        self._members = members
         self._core = core
         self._store = store
         self._journal = journal
@@ -90,7 +97,7 @@ class Invalidations:
 
     async def _deliver(self, tags: tuple[str, ...], retries: int) -> int | None:
         self._recent.add(tags)
-        changed = await self._attempt(tags, retries)
+        changed = await self._told(tags, retries)
         if changed is None:
             await asyncio.to_thread(self._journal.add, tags)
             self._core.stats.pending()
@@ -101,7 +108,22 @@ class Invalidations:
         self._core.stats.invalidated(len(tags))
         return changed
 
-    async def _attempt(self, tags: tuple[str, ...], retries: int) -> int | None:
+    async def _told(self, tags: tuple[str, ...], retries: int) -> int | None:
+        """As `_attempt`; in strict mode once all have heard, or their leases are over."""
+        if self._members is None or self._store is None:
+            return await self._attempt(tags, retries)
+        told = self._members.tell()
+        try:
+            changed = await self._attempt(tags, retries, told.stamp)
+            if changed is not None and not await self._members.heard_by_all(told, self._store):
+                self._core.stats.unheard()
+        finally:
+            self._members.ended(told)
+        return changed
+
+    async def _attempt(
+        self, tags: tuple[str, ...], retries: int, stamp: Callable[[], bytes] | None = None
+    ) -> int | None:
         """How many tags changed, None where the store did not take it."""
         store = self._store
         if store is None:
@@ -109,7 +131,7 @@ class Invalidations:
         wait = self._core.settings.retry_budget / _RETRIES
         for left in range(retries, -1, -1):
             try:
-                return await store.change(tags)
+                return await store.change(tags, stamp=stamp)
             except StoreUnavailableError:
                 if not left or store.struggling:
                     break

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 from cachewright.runtime.core import Core
 from cachewright.runtime.invalidation import Invalidations, Recent
 from cachewright.runtime.journal import Journal
+from cachewright.runtime.members import Members
 from cachewright.runtime.stores.base import Store
 
 _RETRIES = 3
@@ -23,7 +24,15 @@ class Portal:
     The thread starts with the first call and is started anew in a forked process.
     """
 
-    def __init__(self, core: Core, connect: Callable[[], Store], journal: Journal, recent: Recent) -> None:
+    def __init__(
+        self,
+        core: Core,
+        connect: Callable[[], Store],
+        journal: Journal,
+        recent: Recent,
+        members: Members | None,
+    ) -> None:
+        self._members = members
         self._core = core
         self._connect = connect
         self._journal = journal
@@ -55,12 +64,15 @@ class Portal:
     def _patience(self, retries: int) -> float:
         settings = self._core.settings
         attempt = settings.read_timeout + settings.connect_timeout
-        return (retries + 1) * attempt + settings.retry_budget
+        heard = attempt + settings.l1_lease if self._members is not None else 0.0
+        return (retries + 1) * attempt + settings.retry_budget + heard
 
     def _start(self) -> _Running:
         with self._lock:
             if self._running is None or not self._running.thread.is_alive():
-                self._running = _Running(self._connect, self._core, self._journal, self._recent)
+                self._running = _Running(
+                    self._connect, self._core, self._journal, self._recent, self._members
+                )
             return self._running
 
     def close(self) -> None:
@@ -75,11 +87,18 @@ class Portal:
 class _Running:
     """A thread, its loop, and the store that belongs to them."""
 
-    def __init__(self, connect: Callable[[], Store], core: Core, journal: Journal, recent: Recent) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Store],
+        core: Core,
+        journal: Journal,
+        recent: Recent,
+        members: Members | None,
+    ) -> None:
         self.loop = asyncio.new_event_loop()
         self.ended = asyncio.Event()
         self._store = connect()
-        self.work = Invalidations(core, self._store, journal, recent)
+        self.work = Invalidations(core, self._store, journal, recent, members)
         self.thread = threading.Thread(target=self._run, name="cachewright-portal", daemon=True)
         self.thread.start()
 

@@ -39,6 +39,7 @@ class SealingKey:
 class Settings:
     """Bounds of one process. Times are in seconds, sizes in bytes.
 
+    `strict` has an invalidation wait until every process has dropped its copies, or their leases are over.
     `read_timeout` bounds one exchange with the server, `connect_timeout` a new connection. `l1_lease` is
     how long an in-process copy may be served without asking for its tokens again. `longest_ttl` is the
     longest lifetime of an entry, None where one has no limit: it says how long tokens are kept.
@@ -54,6 +55,7 @@ class Settings:
     """
 
     workers: int = 1
+    strict: bool = False
     read_timeout: float = 0.05
     connect_timeout: float = 0.1
     max_connections: int = 32

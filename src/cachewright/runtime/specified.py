@@ -65,6 +65,7 @@ def settings_of(spec: CachingSpecification, *, workers: int) -> Settings:
         l1_items=spec.max_items or own.l1_items,
         l1_bytes=spec.max_memory_bytes or own.l1_bytes,
         l1_lease=spec.consistency.lease_ms / 1000,
+        strict=spec.consistency.strict,
         compression=compression.algorithm if compression.enabled else "none",
         compression_threshold=compression.threshold_bytes,
     )

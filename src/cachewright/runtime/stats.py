@@ -102,6 +102,7 @@ class Stats:
                     "tags",
                     "pending",
                     "reconnects",
+                    "unheard",
                     "denied",
                     "promotions",
                     "evictions",
@@ -224,6 +225,10 @@ class Stats:
     def reconnected(self) -> None:
         """The bus was lost and came back."""
         self._count("reconnects")
+
+    def unheard(self) -> None:
+        """A strict invalidation returned because leases were over, and not because all processes had heard."""
+        self._count("unheard")
 
     def evicted(self) -> None:
         """An entry left for want of room."""

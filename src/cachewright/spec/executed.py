@@ -44,6 +44,7 @@ EXECUTED: frozenset[str] = frozenset(
         "alerts",
         "namespace",
         "consistency.l1_lease_ms",
+        "consistency.strict",
         "consistency.identity_ttl_seconds",
         "consistency.ignore_writes",
         "consistency.single_host",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,6 +17,11 @@ def entry_name(key: str) -> str:
 def acceptance_name(credential: str, key: str) -> str:
     """The name under which the acceptance of a credential for a logical key is stored, in every tier."""
     return f"a:{credential}:{key}"
+
+
+def member_name(place: int) -> str:
+    """The name under which the process in this place of a strict namespace says that it holds copies."""
+    return f"m:{place}"
 
 
 def belongs(name: str, key: str) -> bool:
@@ -61,8 +66,14 @@ class Store(Protocol):
     async def fill(self, values: Mapping[str, tuple[bytes, float | None]], tags: Collection[str]) -> None:
         """Store bytes with their lifetimes (s, None for the longest), and prolong the tokens of `tags`."""
 
-    async def change(self, tags: Collection[str]) -> int:
-        """Give new tokens to the tags that have one, and tell every process; how many had one."""
+    async def change(self, tags: Collection[str], *, stamp: Callable[[], bytes] | None = None) -> int:
+        """Give new tokens to the tags that have one, and tell every process; how many had one.
+
+        With `stamp` each word of it bears a mark of its own, and whoever hears it says so by `acknowledge`.
+        """
+
+    async def acknowledge(self, process: bytes, stamp: bytes) -> None:
+        """Tell `process` that its word with this mark was heard here."""
 
     async def prolong(self, name: str, seconds: float) -> None:
         """Let what stands under `name` live for `seconds` from now; nothing where nothing does."""

@@ -45,6 +45,10 @@ class Names:
         """The channel of the bus."""
         return f"{self.prefix}bus"
 
+    def channel_of(self, origin: bytes) -> str:
+        """The channel of what is said to the process `origin` alone."""
+        return f"{self.channel}:{origin.hex()}"
+
     def place(self, name: str) -> str:
         """Where the record `name` stands."""
         if not self.spread:
@@ -67,6 +71,8 @@ class Names:
 
     def _group(self, name: str) -> str:
         kind, _, rest = name.partition(":")
+        if kind == "m":
+            return _braceless(self.namespace)
         if kind == "v":
             if permanent(rest):
                 return _braceless(self.namespace)

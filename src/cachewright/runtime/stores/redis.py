@@ -71,6 +71,7 @@ class RedisStore:
         self._home: _Home | None = None
         self._lifetime = math.ceil(settings.token_lifetime * 1000)
         self._patience = settings.connect_timeout + settings.read_timeout
+        self._strict = settings.strict
         self._origin = origin
         self._clock = clock
         self._stats = stats
@@ -175,7 +176,7 @@ class RedisStore:
         for reply in await self._exchange(home, commands):
             self._accept(reply)
 
-    async def change(self, tags: Collection[str]) -> int:
+    async def change(self, tags: Collection[str], *, stamp: Callable[[], bytes] | None = None) -> int:
         """New tokens for the tags that have one, then word to every process; tried with the breaker open too.
 
         A tag without a token needs none: whoever reads it next makes one before its load begins. Where the
@@ -185,12 +186,12 @@ class RedisStore:
         wanted = list(dict.fromkeys(tags))
         count = 0
         for at in range(0, len(wanted), _TAGS_A_CHANGE):
-            count += await self._change(home, wanted[at : at + _TAGS_A_CHANGE])
+            count += await self._change(home, wanted[at : at + _TAGS_A_CHANGE], stamp)
         return count
 
-    async def _change(self, home: _Home, tags: list[str]) -> int:
+    async def _change(self, home: _Home, tags: list[str], stamp: Callable[[], bytes] | None) -> int:
         places = {home.names.token(tag): tag for tag in tags}
-        publish = self._publishing(lambda keys: [places[key] for key in keys])
+        publish = self._publishing(lambda keys: [places[key] for key in keys], stamp)
         commands = [self._changing(home, tag) for tag in tags]
         replies = await self._exchange(home, commands, insist=True, closing=publish)
         full = [
@@ -205,13 +206,28 @@ class RedisStore:
             changed += [self._accept(reply) or None for reply in removed]
         return sum(reply is not None for reply in changed)
 
-    def _publishing(self, tags: Callable[[Sequence[str]], list[str]]) -> Closing:
+    def _publishing(
+        self, tags: Callable[[Sequence[str]], list[str]], stamp: Callable[[], bytes] | None
+    ) -> Closing:
         """Word of what stands before it in its pipeline: a single one could overtake what goes elsewhere."""
         return lambda keys: (
             "PUBLISH",
             self.channel,
-            msgspec.msgpack.encode((self._origin, tags(keys))),
+            msgspec.msgpack.encode(
+                (self._origin, tags(keys)) if stamp is None else (self._origin, tags(keys), {}, stamp())
+            ),
         )
+
+    async def acknowledge(self, process: bytes, stamp: bytes) -> None:
+        """One PUBLISH, on the channel of that process."""
+        home = self._home or await self._known()
+        word: Command = (
+            "PUBLISH",
+            self._single.channel_of(process),
+            msgspec.msgpack.encode((self._origin, (), {}, b"", stamp)),
+        )
+        for reply in await self._exchange(home, [word]):
+            self._accept(reply)
 
     async def prolong(self, name: str, seconds: float) -> None:
         """One PEXPIRE; it cannot revive what is gone."""
@@ -317,7 +333,8 @@ class RedisStore:
 
     def subscription(self) -> Subscription:
         """A connection of its own that listens on the bus."""
-        made = Subscription(self._listener, self.channel, patience=self._patience)
+        channels = (self.channel, self._single.channel_of(self._origin)) if self._strict else (self.channel,)
+        made = Subscription(self._listener, channels, patience=self._patience)
         self._bus = weakref.ref(made)
         return made
 

@@ -161,7 +161,7 @@ class Sentinels:
         while True:
             sentinel = self._sentinels[turn % len(self._sentinels)]
             turn += 1
-            line = Subscription(_to(sentinel), _SWITCH, patience=self._patience)
+            line = Subscription(_to(sentinel), (_SWITCH,), patience=self._patience)
             try:
                 await line.open()
                 while True:

@@ -1,4 +1,4 @@
-"""A connection that listens on a channel."""
+"""A connection that listens on channels."""
 
 from __future__ import annotations
 
@@ -19,10 +19,14 @@ class Subscription:
     """
 
     def __init__(
-        self, connection: Callable[[], Awaitable[AbstractConnection]], channel: str, *, patience: float
+        self,
+        connection: Callable[[], Awaitable[AbstractConnection]],
+        channels: tuple[str, ...],
+        *,
+        patience: float,
     ) -> None:
         self._dial = connection
-        self._channel = channel
+        self._channels = channels
         self._patience = patience
         self._connection: AbstractConnection | None = None
         self._ended = False
@@ -33,8 +37,9 @@ class Subscription:
             async with asyncio.timeout(self._patience):
                 self._connection = connection = await self._dial()
                 await connection.connect()  # type: ignore[no-untyped-call] # redis-py
-                await connection.send_command("SUBSCRIBE", self._channel, check_health=False)
-                await connection.read_response()
+                await connection.send_command("SUBSCRIBE", *self._channels, check_health=False)
+                for _ in self._channels:
+                    await connection.read_response()
         except (RedisError, OSError) as error:
             raise _lost(error) from error
         if self._ended:
