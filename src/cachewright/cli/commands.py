@@ -19,6 +19,7 @@ from cachewright.cli import (
     simulate,
     stats,
     verify,
+    warm,
 )
 
 app = typer.Typer(
@@ -30,7 +31,21 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-COMMANDS = (record, import_, design, check, simulate, explain, serve, verify, stats, invalidate, schema, demo)
+COMMANDS = (
+    record,
+    import_,
+    design,
+    check,
+    simulate,
+    explain,
+    serve,
+    verify,
+    stats,
+    warm,
+    invalidate,
+    schema,
+    demo,
+)
 for module in COMMANDS:
     name = module.__name__.rpartition(".")[2]
     app.command(name.rstrip("_"), epilog=f"Example: {module.EXAMPLE}")(getattr(module, name))

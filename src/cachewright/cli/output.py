@@ -6,7 +6,7 @@ import codecs
 import io
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -84,6 +84,20 @@ def working(what: str) -> Iterator[None]:
         return
     with errors.status(what):
         yield
+
+
+@contextmanager
+def progressing(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal, moved by calling it with what is done and how much there is; a pipe sees nothing of it."""
+    errors = console(sys.stderr)
+    if not errors.is_terminal:
+        yield lambda _done, _whole: None
+        return
+    from rich.progress import Progress
+
+    with Progress(console=errors, transient=True) as bars:
+        bar = bars.add_task(what, total=None)
+        yield lambda done, whole: bars.update(bar, completed=done, total=whole or None)
 
 
 def count(number: int, noun: str) -> str:

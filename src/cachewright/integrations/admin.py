@@ -124,6 +124,7 @@ def routes() -> list[BaseRoute]:
         Route("/metrics", _asked(_metrics), methods=["GET"]),
         Route("/targets", _asked(_targets), methods=["GET"]),
         Route("/targets", _told(lambda desk: desk.switch), methods=["POST"]),
+        Route("/warm", _told(lambda desk: desk.warm), methods=["POST"]),
         Route("/invalidate", _told(lambda desk: desk.invalidate), methods=["POST"]),
     ]
 

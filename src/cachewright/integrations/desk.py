@@ -16,6 +16,7 @@ from cachewright.runtime.engine import Engine
 from cachewright.runtime.figures import Sampler, check_health
 from cachewright.runtime.naming import collection, name_of, safe
 from cachewright.runtime.stats import TargetStats
+from cachewright.runtime.warming.warmer import Warmer
 from cachewright.spec.tags import NAMESPACE_TAG, target_tag
 from cachewright.spec.target import Plan, Target
 
@@ -34,12 +35,15 @@ class Desk:
         operating: Operating,
         figures: Callable[[], Mapping[str, Any]],
         directory: Path | None,
+        *,
+        warmer: Warmer | None = None,
     ) -> None:
         self._engine = engine
         self._plan = plan
         self._operating = operating
         self._figures = figures
         self._directory = directory
+        self._warmer = warmer
         self._sampler = Sampler()
 
     async def health(self) -> dict[str, Any]:
@@ -68,6 +72,7 @@ class Desk:
             "counters": counters,
             "database": _database(workers),
             "workers": [_worker(one) for one in workers],
+            "warming": _warming(workers),
             "alarms": list(
                 {alarm["name"]: alarm for one in workers for alarm in one.get("alarms", ())}.values()
             ),
@@ -158,6 +163,17 @@ class Desk:
         await self._operating.switches.turn(target.name, on=mode == "live")
         return {"target": target.name, "mode": mode}
 
+    async def warm(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Begin to warm: one `job`, or all of them; `begun` are those that were not running. Raises `UsageError`."""
+        names = () if self._warmer is None else self._warmer.names
+        wanted = asked.get("job")
+        if asked.keys() - {"job"} or (wanted is not None and wanted not in names) or not names:
+            known = ", ".join(names) or "none: enable cache_warming in the specification"
+            raise UsageError(f"there is no job {wanted!r} to warm with", hint=f"there are: {known}")
+        assert self._warmer is not None
+        begun = [name for name in names if wanted in (None, name) and self._warmer.begin(name)]
+        return {"begun": begun, "warming": self._warmer.progress()}
+
     def target(self, name: object) -> Target:
         """The target of this name. Raises `UsageError`, with the names there are."""
         for target in self._plan.targets.values():
@@ -191,6 +207,16 @@ def _endpoint(target: Target) -> str:
 
 def _worker(figures: Mapping[str, Any]) -> dict[str, Any]:
     return {name: figures.get(name) for name in ("pid", "alive", "gauges", "pending", "hears", "off")}
+
+
+def _warming(workers: list[Mapping[str, Any]]) -> list[Any]:
+    """How far each job has come, in the process that began it last."""
+    latest: dict[str, Mapping[str, Any]] = {}
+    for worker in workers:
+        for job in worker.get("warming", ()):
+            if job["job"] not in latest or (job["began"] or 0) > (latest[job["job"]]["began"] or 0):
+                latest[job["job"]] = job
+    return list(latest.values())
 
 
 def _database(workers: list[Mapping[str, Any]]) -> dict[str, float]:

@@ -7,7 +7,7 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,12 +35,15 @@ from cachewright.integrations.parts import Parts, taint
 from cachewright.integrations.recall import Likeness
 from cachewright.integrations.sinks import SafeSinks
 from cachewright.integrations.statistics import StatisticsFile
+from cachewright.integrations.warmth import Identity, Warmth, checked_loaders, checked_url, named
 from cachewright.integrations.writes import DatabaseEyes
 from cachewright.runtime.alarms.sinks import Webhook
 from cachewright.runtime.engine import Engine
 from cachewright.runtime.sealing import sealing_named, sealing_of
 from cachewright.runtime.settings import Sealing, SealingKey, Settings
 from cachewright.runtime.tiers import with_tiers
+from cachewright.runtime.warming.jobs import jobs_of
+from cachewright.runtime.warming.warmer import Loader, Warmer
 from cachewright.spec.document import Document, load_spec
 from cachewright.spec.executed import unexecuted
 from cachewright.spec.model import CachingSpecification
@@ -54,6 +57,7 @@ _log = logging.getLogger("cachewright")
 Mode = Literal["live", "off"]
 _SEVERAL = 2
 _MOST_NAMED = 6
+_FINISH_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +71,7 @@ class Surroundings:
     process; by default that is `cachewright` in the user's directory for state. Targets of level l3 have their files
     in `cache_dir`, by default `cachewright` in the user's directory for caches. With an `admin_token` the
     administrator's door stands open to whoever sends it. Alarms go to `webhook` and to `on_alarm`.
+    `loaders` and `warm_as` are what warming works with, `warm_url` is where users reach the application.
     """
 
     redis_url: str | None = None
@@ -83,9 +88,14 @@ class Surroundings:
     admin_token: str | None = None
     webhook: Webhook | None = None
     on_alarm: OnAlarm | None = None
+    loaders: Mapping[str, Loader] | None = None
+    warm_as: Identity | None = None
+    warm_url: str | None = None
 
     def __post_init__(self) -> None:
         checked_token(self.admin_token)
+        checked_loaders(self.loaders)
+        checked_url(self.warm_url)
 
 
 def install(app: Any, spec: Document | Path | str, **surroundings: Any) -> Any:
@@ -133,6 +143,8 @@ class Installed:
         self.plan: Plan | None = None
         self._operating: Operating | None = None
         self._desk: Desk | None = None
+        self._warmer: Warmer | None = None
+        self._state: Mapping[str, Any] = {}
         token = surroundings.admin_token
         self._admin = Admin(token, lambda: self._desk) if token else None
         sink: SqlSink = self._count
@@ -161,7 +173,10 @@ class Installed:
             on_alarm=self._surroundings.on_alarm,
             directory=self._surroundings.stats_dir,
         )
-        self._desk = Desk(self.cache, plan, operating, self.figures, self._surroundings.stats_dir)
+        self._warmer = self._warmed(self.cache, plan, document.spec)
+        self._desk = Desk(
+            self.cache, plan, operating, self.figures, self._surroundings.stats_dir, warmer=self._warmer
+        )
         tables = self._tables = DeclaredTables()
         loading: set[RequestContext] = set()
         eyes = DatabaseEyes(
@@ -196,18 +211,38 @@ class Installed:
         )
         return watched, SafeSinks(self._count, eyes, distrust=partial(eyes.escaped, None))
 
+    def _warmed(self, cache: Engine, plan: Plan, spec: CachingSpecification) -> Warmer:
+        around = self._surroundings
+        warmth = Warmth(
+            self, plan, state=lambda: self._state, base_url=around.warm_url, warm_as=around.warm_as
+        )
+        return Warmer(
+            cache,
+            jobs_of(spec.cache_warming),
+            loaders=around.loaders or {},
+            send=warmth.send,
+            requests=warmth.requests,
+            threshold=spec.cache_warming.monitoring.progress_threshold,
+            wall=time.time,
+        )
+
     def figures(self) -> dict[str, Any]:
         """What this process has counted: `targets` by name, the `cache`'s own counters, the `database`'s work."""
         counted = self.cache.stats.snapshot() if self.cache is not None else {"targets": {}}
         targets = counted.pop("targets")
         told = {} if self._operating is None else self._operating.figures()
-        return {"targets": targets, "cache": counted, "database": self._count.snapshot(), **told}
+        warming = [] if self._warmer is None else self._warmer.progress()
+        counts = {"targets": targets, "cache": counted, "database": self._count.snapshot()}
+        return {**counts, **told, "warming": warming}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application (ASGI)."""
         if not self._started:
             await self._start()
+            if scope["type"] != "lifespan" and self._warmer is not None:
+                self._warmer.start()
         if scope["type"] == "lifespan":
+            self._state = scope.get("state", {})
             await self._app(scope, receive, self._lifespan(send))
         elif self._admin is not None and self._admin.serves(scope):
             await self._admin(scope, receive, send)
@@ -231,6 +266,8 @@ class Installed:
         async def passing(message: Any) -> None:
             if message["type"] == "lifespan.startup.complete" and self._surroundings.ready_dir is not None:
                 (self._surroundings.ready_dir / str(os.getpid())).touch()
+            if message["type"] == "lifespan.startup.complete" and self._warmer is not None:
+                self._warmer.start()
             if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
                 await self.aclose()
             await send(message)
@@ -246,6 +283,8 @@ class Installed:
             return
         self._started = False
         await self._statistics.aclose()
+        if self._warmer is not None:
+            await self._warmer.aclose(_FINISH_SECONDS)
         if self._operating is not None:
             await self._operating.aclose()
         if isinstance(self._app, Watched):
@@ -316,6 +355,9 @@ def from_environment(environ: dict[str, str], load: Callable[[str, bool], ASGIAp
         sealing=sealing,
         admin_token=environ.get("CACHEWRIGHT_ADMIN_TOKEN") or None,
         webhook=_webhook(environ),
+        loaders=named(environ.get("CACHEWRIGHT_LOADERS")),
+        warm_as=named(environ.get("CACHEWRIGHT_WARM_AS")),
+        warm_url=environ.get("CACHEWRIGHT_WARM_URL") or None,
     )
     document = load_spec(Path(spec)) if spec else None
     app = load(environ.get("CACHEWRIGHT_APP", ""), environ.get("CACHEWRIGHT_FACTORY") == "1")

@@ -32,6 +32,7 @@ DESCRIPTIVE: frozenset[str] = frozenset(
         "cache_targets[].window_seconds",
         "cache_targets[].computation_cost_ms",
         "cache_targets[].update_frequency",
+        "cache_warming.strategies[].trigger",
         "implementation.cache_layer",
         "implementation.cache_interceptor[].name",
     }
@@ -42,6 +43,17 @@ EXECUTED: frozenset[str] = frozenset(
     {
         "enabled",
         "alerts",
+        "cache_warming.enabled",
+        "cache_warming.strategies[].warmup_queries",
+        "cache_warming.on_startup.queries[].name",
+        "cache_warming.on_startup.queries[].params",
+        "cache_warming.on_startup.queries[].expected_results",
+        "cache_warming.scheduled.schedule",
+        "cache_warming.scheduled.execution_window",
+        "cache_warming.scheduled.queries[].name",
+        "cache_warming.scheduled.queries[].params",
+        "cache_warming.scheduled.queries[].expected_results",
+        "cache_warming.monitoring",
         "namespace",
         "consistency.l1_lease_ms",
         "consistency.strict",
@@ -90,6 +102,10 @@ _BY_TYPE = "entries are evicted by their type"
 
 #: Fields of which some values are executed: the test, and what to say of the others.
 PARTLY: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "cache_warming.strategies[].type": (
+        lambda value: value != "predictive",
+        "nothing is predicted yet",
+    ),
     "cache_strategy.hierarchy_level": (lambda value: value in _LEVELS, _THREE_LEVELS),
     "cache_targets[].levels": (lambda value: set(value) <= _LEVELS, _THREE_LEVELS),
     "cache_targets[].strategy.hierarchy_level": (lambda value: value in (None, *_LEVELS), _THREE_LEVELS),
@@ -113,7 +129,8 @@ INSTEAD: Mapping[str, str] = {
     "cache_targets[].strategy.eviction_policy.priority_callable": _BY_TYPE,
     "cache_targets[].percent": "the target is on for every key",
     "cache_targets[].authorization": "access is proven for each full key",
-    "cache_warming": "nothing is warmed yet",
+    "cache_warming.predictive": "nothing is predicted yet",
+    "cache_warming": "an entry is stored under its target's own key",
 }
 
 
