@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from cachewright.capture.asgi import ASGIApp, Message
 from cachewright.errors import ApplicationError, UsageError
-from cachewright.integrations.exchange import OUTCOMES, Outcome
+from cachewright.integrations.parts import OUTCOMES, Outcome
 from cachewright.runtime.warming.warmer import Loader, WarmRequest
 from cachewright.spec.target import Plan, Target
 
