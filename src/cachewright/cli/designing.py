@@ -58,6 +58,12 @@ def designed(
         from cachewright.design.written.planner import design_written
 
         return design_written(wanted.document, wanted.backend, now=now, namespace=namespace)
+    if wanted is not None:
+        from cachewright.design.both import design_both
+
+        return design_both(
+            trace, wanted.document, wanted.backend, now=now, namespace=namespace, score=scored_by(trace)
+        )
     return design(trace, now=now, namespace=namespace, score=scored_by(trace))
 
 

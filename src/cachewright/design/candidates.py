@@ -5,7 +5,7 @@ In doubt the answer is no: a stale or foreign answer costs more than anything sa
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 
 from cachewright.analysis.exchanges import RouteEvidence
 from cachewright.analysis.identity import Identity
@@ -29,6 +29,9 @@ _USUAL = 0.5
 _ERRORS = 0.2
 _COOKIES = 0.05
 
+#: Reasons that are doubts about the worth of a target and no danger: a request by name overrules them.
+DOUBTS = frozenset({"insufficient_evidence", "cheaper_uncached", "no_reuse", "write_heavy", "errors"})
+
 Early = Callable[[Standing, Identity], NotCached | None]
 Judged = Callable[[Profile], NotCached | None]
 
@@ -42,14 +45,18 @@ def unsafe_method(route: RouteEvidence) -> NotCached | None:
     )
 
 
-def by_itself(standing: Standing, identity: Identity) -> NotCached | None:
-    """The first reason of a route itself, whatever it depends on."""
-    return next((found for check in _EARLY if (found := check(standing, identity)) is not None), None)
+def by_itself(standing: Standing, identity: Identity, waived: Collection[str] = ()) -> NotCached | None:
+    """The first reason of a route itself, whatever it depends on, that is not among the `waived` codes."""
+    return _first((check(standing, identity) for check in _EARLY), waived if standing.answers else ())
 
 
-def by_changes(profile: Profile) -> NotCached | None:
-    """The first reason that the history of its answers gives."""
-    return next((found for check in _JUDGED if (found := check(profile)) is not None), None)
+def by_changes(profile: Profile, waived: Collection[str] = ()) -> NotCached | None:
+    """The first reason that the history of its answers gives, and that is not `waived`."""
+    return _first((check(profile) for check in _JUDGED), waived)
+
+
+def _first(found: Iterable[NotCached | None], waived: Collection[str]) -> NotCached | None:
+    return next((no for no in found if no is not None and no.code not in waived), None)
 
 
 def by_replay(profile: Profile, outcome: RouteOutcome) -> NotCached | None:

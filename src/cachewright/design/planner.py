@@ -6,7 +6,7 @@ Same trace, same time, same bytes.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -14,7 +14,7 @@ from cachewright.analysis.analyses import findings
 from cachewright.analysis.findings import Finding
 from cachewright.analysis.study import Profile, Study, profiles, study
 from cachewright.design import remarks, sections
-from cachewright.design.candidates import by_changes, by_itself, by_replay, unsafe_method
+from cachewright.design.candidates import DOUBTS, by_changes, by_itself, by_replay, unsafe_method
 from cachewright.design.patterns import key_patterns, tag_text
 from cachewright.design.result import Decision, Design, NotCached
 from cachewright.evidence.trace import Trace
@@ -53,14 +53,22 @@ class _Plan:
     lives: Mapping[str, int] = field(default_factory=dict)
 
 
-def design(trace: Trace, *, now: datetime, namespace: str | None = None, score: Score) -> Design:
+def design(
+    trace: Trace,
+    *,
+    now: datetime,
+    namespace: str | None = None,
+    score: Score,
+    asked: Collection[str] = (),
+) -> Design:
     """Design a specification for the application that `trace` was recorded from.
 
     `now` is written into it. `score` replays the trace against a specification; it decides which targets
-    are asked for often enough, and how long entries live.
+    are asked for often enough, and how long entries live. Endpoints `asked` for by name are refused only for
+    reasons of safety; a doubt about their worth is a warning.
     """
     found = study(trace)
-    plan = _settle(found, namespace or _namespace(trace.application), now, score)
+    plan = _settle(found, namespace or _namespace(trace.application), now, score, asked)
     numbered = findings(found, plan.judged)
     spec = _specification(plan, numbered)
     not_cached = tuple(
@@ -74,7 +82,7 @@ def design(trace: Trace, *, now: datetime, namespace: str | None = None, score: 
         assumptions=remarks.assumptions(found, plan.chosen),
         clarifications_needed=remarks.clarifications(found),
         not_cached=(*not_cached, *remarks.never_asked(trace)),
-        warnings=remarks.warnings(trace),
+        warnings=(*_overruled(plan, asked), *remarks.warnings(trace)),
         sources=_sources(trace),
         findings=numbered,
         hit_rates={
@@ -85,11 +93,23 @@ def design(trace: Trace, *, now: datetime, namespace: str | None = None, score: 
     )
 
 
-def _settle(found: Study, namespace: str, now: datetime, score: Score) -> _Plan:
+def _overruled(plan: _Plan, asked: Collection[str]) -> Iterator[str]:
+    """The doubts about targets that are designed because they were asked for."""
+    for profile in plan.chosen:
+        subject = profile.route.subject
+        if subject not in asked:
+            continue
+        no = by_itself(profile.standing, plan.found.identity) or by_changes(profile)
+        no = no or (by_replay(profile, plan.outcomes[subject]) if subject in plan.outcomes else None)
+        if no is not None:
+            yield f"{subject}: {no.reason} It is designed because it was asked for by name."
+
+
+def _settle(found: Study, namespace: str, now: datetime, score: Score, asked: Collection[str]) -> _Plan:
     """Refuse until nothing is left to refuse: each refusal may change what the others must share."""
     refused = {route.subject: no for route in found.record.routes if (no := unsafe_method(route)) is not None}
     for standing in found.standings:
-        no = by_itself(standing, found.identity)
+        no = by_itself(standing, found.identity, DOUBTS if standing.route.subject in asked else ())
         if no is not None:
             refused[standing.route.subject] = no
     judged: dict[str, Profile] = {}
@@ -97,7 +117,12 @@ def _settle(found: Study, namespace: str, now: datetime, score: Score) -> _Plan:
         admitted = {standing.route.subject for standing in found.standings} - refused.keys()
         current = profiles(found, admitted)
         judged.update((profile.route.subject, profile) for profile in current)
-        fresh = {profile.route.subject: no for profile in current if (no := by_changes(profile)) is not None}
+        waived = dict.fromkeys(asked, DOUBTS)
+        fresh = {
+            profile.route.subject: no
+            for profile in current
+            if (no := by_changes(profile, waived.get(profile.route.subject, ()))) is not None
+        }
         plan = _Plan(found, namespace, now, judged, current, refused)
         if not fresh and current:
             plan = _lived(plan, score)
@@ -105,6 +130,7 @@ def _settle(found: Study, namespace: str, now: datetime, score: Score) -> _Plan:
                 profile.route.subject: no
                 for profile in current
                 if (no := by_replay(profile, plan.outcomes[profile.route.subject])) is not None
+                and no.code not in waived.get(profile.route.subject, ())
             }
         if not fresh:
             return plan

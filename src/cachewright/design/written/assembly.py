@@ -83,6 +83,44 @@ def specification(
         )
 
 
+def completed(
+    document: RequestDocument,
+    written: CachingSpecification,
+    traced: CachingSpecification,
+    targets: Sequence[CacheTarget],
+    schema: SchemaSeen,
+) -> CachingSpecification:
+    """The specification of a request with the targets of a recording in it. Raises `RequestError`."""
+    inputs = document.inputs
+    own = inputs.invalidation or Invalidation()
+    designed = sections.invalidation(targets, schema)
+    with blaming(document, ("inputs",)):
+        return CachingSpecification.model_validate(
+            {
+                **{name: getattr(written, name) for name in type(written).model_fields},
+                "meta": written.meta.model_copy(
+                    update={
+                        "backend_spec": written.meta.backend_spec or traced.meta.backend_spec,
+                        "sources": (*traced.meta.sources, *written.meta.sources),
+                    }
+                ),
+                "namespace": inputs.namespace or traced.namespace,
+                "identity": inputs.identity or traced.identity,
+                "cache_targets": tuple(targets),
+                "cache_keys": inputs.cache_keys or _cache_keys(targets),
+                "invalidation": Invalidation(
+                    rules=(*designed.rules, *own.rules),
+                    triggers=(*designed.triggers, *own.triggers),
+                    versioning=own.versioning,
+                ),
+                "cache_warming": _warming(inputs, targets),
+                "multi_user": written.multi_user if inputs.multi_user else sections.multi_user(targets),
+                "multi_tenant": written.multi_tenant if inputs.multi_tenant else traced.multi_tenant,
+                "implementation": inputs.implementation or sections.implementation(targets),
+            }
+        )
+
+
 def sources(document: RequestDocument, backend: Backend) -> tuple[str, ...]:
     """The request and the documents that were used."""
     return (f"request {document.path}", *backend.sources)
@@ -223,9 +261,9 @@ def _warming(inputs: Inputs, targets: Sequence[CacheTarget]) -> CacheWarming:
     own = inputs.cache_warming or CacheWarming()
     queries: list[WarmupQuery] = []
     strategies: list[WarmingStrategy] = []
-    by_subject = {_subject(asked): asked for asked in inputs.cache_targets}
+    by_subject = {subject_of(asked): asked for asked in inputs.cache_targets}
     for target in targets:
-        asked = by_subject.get(_subject(target))
+        asked = by_subject.get(subject_of(target))
         if asked is None or not (asked.critical or asked.warm_top_users):
             continue
         top = asked.warm_top_users
@@ -255,7 +293,8 @@ def _warming(inputs: Inputs, targets: Sequence[CacheTarget]) -> CacheWarming:
     )
 
 
-def _subject(target: CacheTarget | AskedTarget) -> str:
+def subject_of(target: CacheTarget | AskedTarget) -> str:
+    """Method and path of an endpoint; otherwise the query or value itself."""
     if target.endpoint is None:
         return target.subject
     method, _, path = target.endpoint.strip().rpartition(" ")

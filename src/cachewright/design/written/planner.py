@@ -5,7 +5,7 @@ Same request, same documents, same time, same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -48,11 +48,19 @@ class _Settled:
 
 
 def design_written(
-    document: RequestDocument, backend: Backend, *, now: datetime, namespace: str | None = None
+    document: RequestDocument,
+    backend: Backend,
+    *,
+    now: datetime,
+    namespace: str | None = None,
+    seen: Collection[str] = (),
 ) -> Design:
-    """Design what a request asks for, with what documents say of the backend. Raises `RequestError`."""
+    """Design what a request asks for, with what documents say of the backend.
+
+    Endpoints that were `seen` by a recording are left to it. Raises `RequestError`.
+    """
     inputs, said = document.inputs, Said()
-    settled = _settle(inputs, backend, said)
+    settled = _settle(inputs, backend, said, seen)
     for target in settled.kept:
         _pattern_is_readable(document, target)
     rates: dict[str, float] = {}
@@ -74,9 +82,11 @@ def design_written(
     )
 
 
-def _settle(inputs: Inputs, backend: Backend, said: Said) -> _Settled:
+def _settle(inputs: Inputs, backend: Backend, said: Said, seen: Collection[str]) -> _Settled:
     kept, refused = [], []
     for target in _wanted(inputs, backend):
+        if target.subject in seen:
+            continue
         no = veto(target, backend)
         mild = None if no is not None else doubt(target)
         if no is None and mild is not None and target.named:
