@@ -221,3 +221,59 @@ async def test_the_fleet_loads_once(shop, kitchen, valkey_url):
         kitchen.gate.set()
         assert (await leading).content == (await waiting).content
         assert (kitchen.runs, ran) == (1, [])
+
+
+def specified(**ttl):
+    return get(
+        "/notes/{note_id}",
+        "shop_notes(id={note_id})",
+        key="note:{note_id}",
+        strategy={"ttl": {"jitter": 0.0, **ttl}},
+    )
+
+
+async def test_a_specification_says_how_long_an_entry_stands_in_for_failures(shop, kitchen):
+    note = specified(duration_seconds=1, stale_if_error_seconds=60)
+    async with driven(shop.app, specification(note)) as driver:
+        first = await title(driver)
+        kitchen.fails = HTTPException(503)
+        await asyncio.sleep(1.1)
+        assert await title(driver) == first
+        assert kitchen.runs == 2
+
+
+async def test_without_it_a_failure_is_the_applications_own(shop, kitchen):
+    async with driven(shop.app, specification(specified(duration_seconds=1))) as driver:
+        await title(driver)
+        kitchen.fails = HTTPException(503)
+        await asyncio.sleep(1.1)
+        assert (await driver.get("/notes/1")).status_code == 503
+
+
+async def test_a_specification_says_that_one_request_refreshes_an_entry_past_its_soft_end(shop, kitchen):
+    note = specified(duration_seconds=60, soft_duration_seconds=1)
+    async with driven(shop.app, specification(note)) as driver:
+        await title(driver)
+        await title(driver)
+        assert kitchen.runs == 1
+        await asyncio.sleep(1.1)
+        await title(driver)
+        await title(driver)
+        assert kitchen.runs == 2
+
+
+@pytest.mark.parametrize(("ttl", "runs"), [({}, 2), ({"negative_duration_seconds": 60}, 1)])
+async def test_a_specification_says_whether_it_is_remembered_that_nothing_is_there(shop, ttl, runs):
+    ran = []
+
+    @shop.app.get("/notes/{note_id}")
+    async def read_note(note_id: int):
+        ran.append(note_id)
+        with Session(shop.engine) as session:
+            if session.scalar(select(Note.title).where(Note.id == note_id)) is None:
+                raise HTTPException(404)
+
+    async with driven(shop.app, specification(specified(**ttl))) as driver:
+        for _ in range(2):
+            assert (await driver.get("/notes/999")).status_code == 404
+    assert len(ran) == runs

@@ -164,7 +164,16 @@ FIELDS = [
 ]
 
 #: Fields of ours, by the schema's definition.
+_LIFETIMES = {
+    "soft_duration_seconds",
+    "early_refresh",
+    "stale_if_error_seconds",
+    "negative_duration_seconds",
+    "jitter",
+}
 EXTENSIONS = {
+    "Ttl": _LIFETIMES,
+    "TtlOverride": _LIFETIMES,
     "CachingSpecification": {
         "schema_version",
         "generator",
@@ -204,8 +213,8 @@ EXTENSIONS = {
         "percent",
         "because",
     },
-    "CacheStrategy": {"populate_on_write"},
-    "StrategyOverride": {"populate_on_write"},
+    "CacheStrategy": {"populate_on_write", "retries"},
+    "StrategyOverride": {"populate_on_write", "retries"},
     "EvictionPolicy": {"priority_callable"},
     "EvictionOverride": {"priority_callable"},
     "PerformanceMetrics": {"speedup"},

@@ -8,7 +8,7 @@ from cachewright.runtime.tiers import with_tiers
 from cachewright.spec.cache_targets import CacheTarget
 from cachewright.spec.document import Document
 from cachewright.spec.model import CachingSpecification
-from cachewright.spec.target import levels_of, target_name
+from cachewright.spec.target import levels_of, stale_if_error, target_name
 
 
 def specified(document: Document) -> dict[str, Specified]:
@@ -19,7 +19,8 @@ def specified(document: Document) -> dict[str, Specified]:
 
 
 def _specified(spec: CachingSpecification, item: CacheTarget) -> Specified:
-    ttl = spec.strategy_of(item).ttl
+    strategy = spec.strategy_of(item)
+    ttl = strategy.ttl
     limits = [one for one in (ttl.duration_seconds, item.max_staleness_seconds or None) if one is not None]
     return Specified(
         name=target_name(item),
@@ -28,6 +29,12 @@ def _specified(spec: CachingSpecification, item: CacheTarget) -> Specified:
         ttl=float(min(limits)) if limits else None,
         levels=levels_of(spec, item),
         options=LoadOptions(
+            soft_ttl=ttl.soft_duration_seconds,
+            early=ttl.early_refresh,
+            stale_if_error=stale_if_error(ttl, item.max_staleness_seconds or None),
+            negative_ttl=ttl.negative_duration_seconds,
+            retries=strategy.retries,
+            jitter=ttl.jitter,
             sliding_until=ttl.max_duration_seconds if ttl.sliding_window else None,
             single_flight=item.single_flight,
             stale_after_invalidation=item.allow_stale_after_invalidation,

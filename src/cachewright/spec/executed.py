@@ -97,6 +97,7 @@ EXECUTED: frozenset[str] = frozenset(
 _NOTHING = "nothing executes this yet"
 _LEVELS = frozenset({"l1", "l2", "l3"})
 _THREE_LEVELS = "only l1, l2 and l3 are executed yet"
+_ONCE = "loads of queries and computed values are repeated; requests to endpoints go through once"
 _BY_TYPE = "entries are evicted by their type"
 
 
@@ -124,6 +125,8 @@ PARTLY: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 
 #: What happens instead, for fields where that is not plain.
 INSTEAD: Mapping[str, str] = {
+    "cache_strategy.retries": _ONCE,
+    "cache_targets[].strategy.retries": _ONCE,
     "cache_strategy.pattern": "only cache_through is executed yet",
     "cache_strategy.eviction_policy.priority_callable": _BY_TYPE,
     "cache_targets[].strategy.eviction_policy.priority_callable": _BY_TYPE,

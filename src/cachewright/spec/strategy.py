@@ -7,7 +7,18 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from cachewright.spec.section import Ext, Flag, ImportPath, Positive, Section, Whole, Writes, reject
+from cachewright.spec.section import (
+    Ext,
+    Flag,
+    ImportPath,
+    Number,
+    Positive,
+    Ratio,
+    Section,
+    Whole,
+    Writes,
+    reject,
+)
 
 Level = Literal["l1", "l2", "l3", "l4"]
 Pattern = Literal["cache_through", "cache_aside", "write_through", "write_back"]
@@ -17,6 +28,7 @@ StoreType = Annotated[
 EvictionType = Literal["lru", "lfu", "fifo", "ttl"]
 PriorityStrategy = Literal["access_time", "access_count", "custom"]
 Algorithm = Literal["snappy", "gzip", "none"]
+Retries = Annotated[int, Field(strict=True, ge=0, le=10)]
 
 #: What a `priority_strategy` may say beside a `type` without contradicting it (C17).
 AGREEING: Mapping[str, tuple[str, ...]] = {
@@ -45,6 +57,16 @@ class Ttl(Section):
     """Seconds from the first store after which an entry expires however often it is read (C23)."""
     sliding_window: Flag = False
     """Whether a read prolongs the lifetime, up to `max_duration_seconds`."""
+    soft_duration_seconds: Ext[Positive | None] = None
+    """Seconds after which an entry is served once more and loaded anew; null: it is loaded at its end."""
+    early_refresh: Ext[Number] = 0.0
+    """How much earlier, by chance, a load may begin (XFetch's beta, 1 is usual): not all readers meet the end."""
+    stale_if_error_seconds: Ext[Whole] = 0
+    """Seconds after its end in which an entry stands in for a load that failed (RFC 5861)."""
+    negative_duration_seconds: Ext[Positive | None] = None
+    """Seconds for which it is remembered that there is nothing (404, 410; None in code); null: an endpoint's is not."""
+    jitter: Ext[Ratio] = 0.1
+    """The share by which lifetimes vary, so that entries stored together do not end together."""
 
     @model_validator(mode="before")
     @classmethod
@@ -68,7 +90,23 @@ class Ttl(Section):
                 f"({'no expiration' if self.duration_seconds is None else self.duration_seconds})",
                 at=("max_duration_seconds",),
             )
+        self._refuse_what_never_happens()
         return self
+
+    def _refuse_what_never_happens(self) -> None:
+        soft, hard = self.soft_duration_seconds, self.max_duration_seconds or self.duration_seconds
+        if soft is not None and hard is not None and soft >= hard:
+            raise reject(
+                f"soft_duration_seconds is {soft}, not less than the {hard} s an entry lives",
+                hint="an entry is refreshed between its soft end and its end",
+                at=("soft_duration_seconds",),
+            )
+        if self.sliding_window and self.stale_if_error_seconds:
+            raise reject(
+                "stale_if_error_seconds does not go together with sliding_window",
+                hint="that a store still holds a sliding entry is what says that it was read: leave one of them out",
+                at=("stale_if_error_seconds",),
+            )
 
 
 class EvictionPolicy(Section):
@@ -139,6 +177,8 @@ class CacheStrategy(Section):
     """Which entry leaves when there is no room."""
     compression: Compression = Compression()
     """Whether and how entries are compressed."""
+    retries: Ext[Retries] = 0
+    """How often a load of a query or computed value that failed is repeated; requests to endpoints go through once."""
     populate_on_write: Ext[Flag] = False
     """With `cache_aside`: a write stores the new value instead of only invalidating (C7)."""
 
@@ -162,6 +202,16 @@ class TtlOverride(Section):
     max_duration_seconds: Positive | None = None
     """See `cache_strategy.ttl`."""
     sliding_window: Flag | None = None
+    """See `cache_strategy.ttl`."""
+    soft_duration_seconds: Ext[Positive | None] = None
+    """See `cache_strategy.ttl`."""
+    early_refresh: Ext[Number | None] = None
+    """See `cache_strategy.ttl`."""
+    stale_if_error_seconds: Ext[Whole | None] = None
+    """See `cache_strategy.ttl`."""
+    negative_duration_seconds: Ext[Positive | None] = None
+    """See `cache_strategy.ttl`."""
+    jitter: Ext[Ratio | None] = None
     """See `cache_strategy.ttl`."""
 
     @model_validator(mode="before")
@@ -219,6 +269,8 @@ class StrategyOverride(Section):
     """See `cache_strategy`."""
     compression: CompressionOverride | None = None
     """See `cache_strategy`."""
+    retries: Ext[Retries | None] = None
+    """See `cache_strategy`."""
     populate_on_write: Ext[Flag | None] = None
     """See `cache_strategy`."""
 
@@ -227,6 +279,8 @@ _NULL_HAS_A_MEANING = frozenset(
     {
         "duration_seconds",
         "max_duration_seconds",
+        "soft_duration_seconds",
+        "negative_duration_seconds",
         "max_items",
         "max_memory_bytes",
         "priority_strategy",
