@@ -283,3 +283,17 @@ async def test_the_page_is_its_own_and_holds_nothing_before_the_token(app):
         assert "https:" not in page.text
         assert "<script>" not in page.text
         assert "style=" not in page.text
+
+
+async def test_servers_tell_of_themselves_and_of_what_differs(app, valkey_url):
+    async with door(app, redis_url=valkey_url) as driver:
+        found = (await driver.get("/_cachewright/servers", headers=KNOWN)).json()
+        assert found["servers"][0]["role"] == "master"
+        assert {one["field"] for one in found["drift"]} <= {
+            f"configuration.redis.{name}" for name in ("maxmemory_bytes", "persistence.strategy")
+        }
+    async with door(app) as driver:
+        assert (await driver.get("/_cachewright/servers", headers=KNOWN)).json() == {
+            "servers": [],
+            "drift": [],
+        }

@@ -122,6 +122,7 @@ def routes() -> list[BaseRoute]:
         Route("/health", _asked(_health), methods=["GET"]),
         Route("/stats", _asked(_stats), methods=["GET"]),
         Route("/metrics", _asked(_metrics), methods=["GET"]),
+        Route("/servers", _asked(_servers), methods=["GET"]),
         Route("/targets", _asked(_targets), methods=["GET"]),
         Route("/targets", _told(lambda desk: desk.switch), methods=["POST"]),
         Route("/warm", _told(lambda desk: desk.warm), methods=["POST"]),
@@ -157,6 +158,13 @@ async def _health(desk: Desk) -> Response:
 
 async def _stats(desk: Desk) -> Response:
     return JSONResponse(desk.stats(), headers=_NEVER_STORED)
+
+
+async def _servers(desk: Desk) -> Response:
+    try:
+        return JSONResponse(await desk.servers(), headers=_NEVER_STORED)
+    except StoreUnavailableError as error:
+        return _refusal(error, 503)
 
 
 async def _targets(desk: Desk) -> Response:

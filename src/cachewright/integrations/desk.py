@@ -12,6 +12,7 @@ from cachewright.errors import UsageError
 from cachewright.integrations.gathered import together, worker_figures
 from cachewright.integrations.operating import Operating
 from cachewright.runtime.deletion import erase, of_tenant, of_user
+from cachewright.runtime.drift import drift_of
 from cachewright.runtime.engine import Engine
 from cachewright.runtime.figures import Sampler, check_health
 from cachewright.runtime.naming import collection, name_of, safe
@@ -76,6 +77,15 @@ class Desk:
             "alarms": list(
                 {alarm["name"]: alarm for one in workers for alarm in one.get("alarms", ())}.values()
             ),
+        }
+
+    async def servers(self) -> dict[str, Any]:
+        """What the servers behind the store say of themselves, and where they differ from the specification."""
+        store = self._engine.store
+        found = [] if store is None else await store.facts()
+        return {
+            "servers": [{**asdict(one), "hit_rate": one.hit_rate} for one in found],
+            "drift": [asdict(one) for one in drift_of(self._operating.redis, self._engine.settings, found)],
         }
 
     def targets(self) -> dict[str, Any]:

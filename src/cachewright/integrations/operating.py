@@ -38,6 +38,7 @@ class Operating:
     ) -> None:
         self._engine = engine
         self.switches = Switches(engine, [target.name for target in plan.targets.values()], boottime)
+        self.redis = spec.configuration.redis
         self.forecast = spec.metrics.performance.hit_rate
         sinks: list[Sink] = [] if webhook is None else [webhook]
         if on_alarm is not None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from cachewright.runtime.stores.facts import ServerFacts
 from cachewright.spec.tags import KEY_TAG
 
 
@@ -86,6 +87,9 @@ class Store(Protocol):
 
     async def erase(self, key: str) -> int:
         """Remove the entries, acceptances and tokens of this logical key and of those below it; how many."""
+
+    async def facts(self) -> list[ServerFacts]:
+        """What each server that holds keys says of itself."""
 
     async def aclose(self) -> None:
         """Let go of all connections. May be called again."""

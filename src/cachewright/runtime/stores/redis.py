@@ -26,6 +26,7 @@ from cachewright.runtime.stats import Stats
 from cachewright.runtime.stores.base import Answer, belongs
 from cachewright.runtime.stores.beats import Pulse
 from cachewright.runtime.stores.connection import Wire
+from cachewright.runtime.stores.facts import QUESTIONS, ServerFacts, facts_of
 from cachewright.runtime.stores.line import Command, Reply, code_of
 from cachewright.runtime.stores.names import Names, permanent
 from cachewright.runtime.stores.servers import Closing, Promoted, Servers
@@ -271,6 +272,11 @@ class RedisStore:
                 cursor, found = self._accept(reply)
                 count += await self._remove(wire, home.names, key, found)
         return count
+
+    async def facts(self) -> list[ServerFacts]:
+        """INFO and CONFIG GET on every server, which the minimal ACL does not allow: then little is known."""
+        home = self._home or await self._known()
+        return [facts_of(await wire.exchange(QUESTIONS)) for wire in await home.servers.primaries()]
 
     async def _remove(self, wire: Wire, names: Names, key: str, found: Sequence[bytes]) -> int:
         places = (place.decode("utf-8", "surrogateescape") for place in found)
