@@ -31,13 +31,15 @@ def simulate(
     from cachewright.evidence.tracereader import read_trace
     from cachewright.simulator.replay import replay
     from cachewright.simulator.requirements import parse_requirements, unmet
+    from cachewright.simulator.unknowns import known_only
     from cachewright.spec.document import load_spec
     from cachewright.spec.target import compile_plan
 
     wanted = parse_requirements(require) if require else ()
     document = load_spec(spec)
     with working("Replaying …"):
-        outcome = replay(read_trace(trace), compile_plan(document)).to_json()
+        seen = read_trace(trace)
+        outcome = known_only(replay(seen, compile_plan(document)).to_json(), seen.unknown)
     missed = unmet(wanted, outcome)
     if as_json:
         write_json(outcome)

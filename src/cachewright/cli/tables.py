@@ -85,10 +85,14 @@ def forecast(document: Mapping[str, Any]) -> Table:
             percent(route["hit_rate_predicted"]) if route["cached"] else UNKNOWN,
             pair(milliseconds(route["p50_before_ms"]), milliseconds(route["p50_after_ms"])),
             pair(milliseconds(route["p95_before_ms"]), milliseconds(route["p95_after_ms"])),
-            pair(f"{route['queries_before']:,}", f"{route['queries_after']:,}"),
-            str(route["wrong_answers"]) if route["cached"] else UNKNOWN,
+            pair(_whole(route["queries_before"]), _whole(route["queries_after"])),
+            _whole(route["wrong_answers"]) if route["cached"] else UNKNOWN,
         )
     return made
+
+
+def _whole(number: int | None) -> str:
+    return UNKNOWN if number is None else f"{number:,}"
 
 
 def measured(document: Mapping[str, Any]) -> Table:

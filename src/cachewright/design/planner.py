@@ -15,6 +15,7 @@ from cachewright.analysis.findings import Finding
 from cachewright.analysis.study import Profile, Study, profiles, study
 from cachewright.design import remarks, sections
 from cachewright.design.candidates import DOUBTS, by_changes, by_itself, by_replay, unsafe_method
+from cachewright.design.estimates import estimated
 from cachewright.design.patterns import key_patterns, tag_text
 from cachewright.design.result import Decision, Design, NotCached
 from cachewright.evidence.trace import Trace
@@ -67,6 +68,9 @@ def design(
     are asked for often enough, and how long entries live. Endpoints `asked` for by name are refused only for
     reasons of safety; a doubt about their worth is a warning.
     """
+    if "sql" in trace.unknown:
+        name = namespace or _namespace(trace.application)
+        return estimated(trace, now=now, namespace=name, generator=GENERATOR)
     found = study(trace)
     plan = _settle(found, namespace or _namespace(trace.application), now, score, asked)
     numbered = findings(found, plan.judged)

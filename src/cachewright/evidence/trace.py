@@ -206,7 +206,8 @@ class Trace:
     """One recording. `clear` holds values that may be shown: `clear["query.due"][exact] = "overdue"`.
 
     `sampled` is the share of the keys whose histories were kept, `left_out` the number of requests that were
-    not; requests that wrote were always kept.
+    not; requests that wrote were always kept. `unknown` is what the source could not tell, where that is no
+    recording (`source` names it): `sql`, `digests`, `reads`, `identity`, `durations`, `times`.
     """
 
     application: str
@@ -224,6 +225,8 @@ class Trace:
     volatile: tuple[VolatileSeen, ...] = ()
     sampled: float = 1.0
     left_out: int = 0
+    unknown: frozenset[str] = frozenset()
+    source: str = ""
 
     def comparable(self) -> Callable[[RequestSeen], bool]:
         """What tells whether the digest of a request leaves out only what may be left out."""

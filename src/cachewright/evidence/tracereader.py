@@ -94,6 +94,8 @@ class _Reader:
             volatile=tuple(self._volatile()),
             sampled=float(meta["sampled"]),
             left_out=int(meta["left_out"]),
+            unknown=frozenset(json.loads(meta.get("unknown", "[]"))),
+            source=meta.get("source", ""),
         )
 
     def _rows(self, query: str) -> Iterator[Any]:

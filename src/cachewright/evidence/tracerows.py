@@ -78,6 +78,8 @@ def write_trace(path: Path | str, trace: Trace, *, overwrite: bool = False) -> N
         "sampled": repr(trace.sampled),
         "left_out": str(trace.left_out),
     }
+    if trace.source:
+        meta |= {"unknown": json.dumps(sorted(trace.unknown)), "source": _writable(trace.source)}
     rows = Rows(create_trace(path, meta, overwrite=overwrite))
     for group in (
         trace.routes,

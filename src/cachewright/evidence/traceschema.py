@@ -16,7 +16,9 @@ CREATE TABLE meta (
     -- What is said once: application, recorded_at (UTC), declared_identity and schema (JSON), dropped (events),
     -- sampled (share of the keys), left_out (requests that sampling left out), clock (of the host, since it
     -- booted), wall_at_zero (wall time in seconds when that clock stood at zero), key_check (equal where hashes
-    -- were made with one key), parts (JSON list of [recording, worker, part] that this file holds).
+    -- were made with one key), parts (JSON list of [recording, worker, part] that this file holds). Where it is no
+    -- recording: source, and unknown (JSON list of what that could not tell: sql, digests, reads, identity,
+    -- durations, times; cells that would hold it mean nothing).
     name text PRIMARY KEY,
     value text NOT NULL
 ) WITHOUT ROWID;

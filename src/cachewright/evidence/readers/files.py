@@ -1,0 +1,60 @@
+"""Files as text, line by line, whatever they are packed in."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, cast
+
+from cachewright.errors import EvidenceError
+
+_GZIP, _ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+#: Longer lines are no requests.
+LONGEST_LINE = 65_536
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """The bytes of a file, unpacked if it is gzip or Zstandard by its first bytes. Raises `EvidenceError`."""
+    try:
+        with path.open("rb") as file:
+            first = file.read(4)
+            file.seek(0)
+            yield _unpacked(file, first)
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise EvidenceError(
+            f"{path}: cannot be read: {reason}",
+            hint="Give a log that exists: as text, or packed with gzip or Zstandard.",
+        ) from error
+
+
+def _unpacked(file: IO[bytes], first: bytes) -> IO[bytes]:
+    if first.startswith(_GZIP):
+        return cast("IO[bytes]", gzip.GzipFile(fileobj=file))
+    if first == _ZSTANDARD:
+        import cramjam
+
+        try:
+            return io.BytesIO(bytes(cramjam.zstd.decompress(file.read())))
+        except cramjam.DecompressionError as error:
+            raise OSError(f"damaged Zstandard data ({error})") from error
+    return file
+
+
+def lines(path: Path) -> Iterator[tuple[int, str | None]]:
+    """Each line with its number (from 1); None where it is too long to be a request."""
+    with opened(path) as file:
+        number = 0
+        while raw := file.readline(LONGEST_LINE + 1):
+            number += 1
+            if len(raw) <= LONGEST_LINE:
+                yield number, raw.decode("utf-8", "replace").rstrip("\r\n")
+                continue
+            while raw and not raw.endswith(b"\n"):
+                raw = file.readline(LONGEST_LINE + 1)
+            yield number, None
