@@ -36,12 +36,16 @@ class Sink:
 
     def __init__(self):
         self.statements, self.images, self.ends, self.escapes = [], [], [], []
+        self.commits = []
 
     def executed(self, statement, transaction, context):
         self.statements.append((statement, transaction, context))
 
     def flushed(self, images, transaction, context):
         self.images.extend((image, transaction) for image in images)
+
+    def committing(self, transaction, context):
+        self.commits.append(transaction)
 
     def ended(self, transaction, *, committed, started, ended, context):
         self.ends.append((transaction, committed))
@@ -81,6 +85,20 @@ def test_images_hold_old_and_new_values_of_an_owner_change(engine, sink):
     assert (image.table, image.action) == ("capture_items", "update")
     assert (image.old["owner_id"], image.new["owner_id"]) == (1, 2)
     assert image.changed == {"owner_id"}
+    assert (transaction, True) in sink.ends
+
+
+def test_a_commit_is_told_before_it_happens_and_a_rollback_is_not(engine, sink):
+    seen = []
+    sink.committing = lambda transaction, _context: seen.append((transaction, list(sink.ends)))
+    with Session(engine) as session:
+        session.get(Item, 1).title = "new"
+        session.commit()
+        session.get(Item, 1).title = "other"
+        session.rollback()
+
+    [(transaction, before)] = seen
+    assert (transaction, True) not in before
     assert (transaction, True) in sink.ends
 
 

@@ -96,6 +96,8 @@ class DatabaseWatch:
 
         def ending(dbapi_connection: Any) -> None:
             transaction = dbapi_connection.info.pop(self._transaction, None) if self._open else None
+            if committed and transaction is not None:
+                self._sink.committing(transaction, current_request())
             started = self._clock()
             try:
                 original(dbapi_connection)
@@ -114,6 +116,8 @@ class DatabaseWatch:
 
         def ending(connection: Connection, *arguments: Any, **named: Any) -> None:
             transaction = connection.info.pop(self._transaction, None) if self._open else None
+            if committed and transaction is not None:
+                self._sink.committing(transaction, current_request())
             started = self._clock()
             try:
                 original(connection, *arguments, **named)

@@ -22,6 +22,9 @@ class SqlSink(Protocol):
     ) -> None:
         """A unit of work was written, not yet committed."""
 
+    def committing(self, transaction: Transaction, context: RequestContext | None) -> None:
+        """The driver is about to be told to commit."""
+
     def ended(
         self,
         transaction: Transaction,

@@ -221,6 +221,9 @@ class Recorder:
         if images and transaction.id:
             self._hand_over(Flushed(transaction.id, images), context)
 
+    def committing(self, transaction: Transaction, context: RequestContext | None) -> None:
+        """See `SqlSink`."""
+
     def ended(
         self,
         transaction: Transaction,

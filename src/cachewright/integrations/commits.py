@@ -15,6 +15,7 @@ import greenlet
 from sqlalchemy.util import await_only
 
 from cachewright.runtime.engine import Engine
+from cachewright.runtime.holders import Announced
 
 _log = logging.getLogger("cachewright")
 
@@ -35,6 +36,28 @@ class CommitInvalidator:
     def release(self, tags: Collection[str]) -> None:
         """See `Engine.release`."""
         self._cache.release(tags)
+
+    def announce(self, tags: frozenset[str]) -> Announced | None:
+        """Hold `tags` in every process where writes are crash-safe. Never raises."""
+        if not self._cache.settings.crash_safe:
+            return None
+        try:
+            if _in_async_engine():
+                return await_only(self._cache.announce(tags))
+            return self._cache.portal.announce(tags)
+        except Exception:  # noqa: BLE001 - the commit has to go on, whatever went wrong here
+            _log.exception("a commit could not be announced")
+            return None
+
+    def lift(self, announced: Announced) -> None:
+        """The end of what was announced. Never raises."""
+        try:
+            if _in_async_engine():
+                await_only(self._cache.lift(announced))
+            else:
+                self._cache.portal.lift(announced)
+        except Exception:  # noqa: BLE001 - it ends by itself
+            _log.exception("what was announced before a commit could not be taken back; it ends by itself")
 
     def invalidate_again(self, tags: frozenset[str]) -> None:
         """Hold `tags` for `LANDING_SECONDS`, then invalidate them: a lost commit may land in the meantime."""

@@ -36,6 +36,9 @@ class DatabaseCount:
     ) -> None:
         """Rows are not counted."""
 
+    def committing(self, transaction: Transaction, context: RequestContext | None) -> None:
+        """See `SqlSink`."""
+
     def ended(
         self,
         transaction: Transaction,

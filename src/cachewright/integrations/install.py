@@ -323,6 +323,7 @@ def _settings(spec: CachingSpecification, plan: Plan, around: Surroundings) -> S
         l1_bytes=spec.max_memory_bytes or defaults.l1_bytes,
         l1_lease=plan.l1_lease,
         strict=spec.consistency.strict,
+        crash_safe=spec.consistency.crash_safe,
         compression=compression.algorithm if compression.enabled else "none",
         compression_threshold=compression.threshold_bytes,
         sealing=sealing_named(around.sealing, around.keys),

@@ -39,6 +39,12 @@ class SafeSinks:
             with self._guarded():
                 sink.flushed(images, transaction, context)
 
+    def committing(self, transaction: Transaction, context: RequestContext | None) -> None:
+        """See `SqlSink`."""
+        for sink in self._sinks:
+            with self._guarded():
+                sink.committing(transaction, context)
+
     def ended(
         self,
         transaction: Transaction,

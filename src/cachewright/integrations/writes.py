@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from cachewright.capture.context import RequestContext
 from cachewright.capture.events import UNKNOWN, RowImage, Statement, Transaction
 from cachewright.capture.metadata import Tables
+from cachewright.runtime.holders import Announced
 from cachewright.spec.tags import NAMESPACE_TAG, NULL, canonical, read_alternatives, write_tags
 from cachewright.spec.target import Plan
 from cachewright.sql.cache import Facts
@@ -43,6 +44,12 @@ class Invalidator(Protocol):
     def invalidate(self, tags: frozenset[str]) -> None:
         """Change the tags' tokens; returns when that is done or has been put on record for later."""
 
+    def announce(self, tags: frozenset[str]) -> Announced | None:
+        """Hold the tags in every process, right before they are committed; what is returned is for `lift`."""
+
+    def lift(self, announced: Announced) -> None:
+        """The end of what was announced."""
+
     def invalidate_again(self, tags: frozenset[str]) -> None:
         """Hold the tags and change their tokens once more in a while: their write may not have landed yet."""
 
@@ -64,6 +71,7 @@ class DatabaseEyes:
         self._tables = tables
         self._invalidator = invalidator
         self._escaped = escaped
+        self._announced: dict[int, Announced] = {}
 
     # SqlSink
 
@@ -101,6 +109,19 @@ class DatabaseEyes:
                 continue
             self._wrote(self._tags(self._image_changes(image)), transaction, context)
 
+    def committing(self, transaction: Transaction, context: RequestContext | None) -> None:
+        """Announce what was written."""
+        del context
+        if transaction.written:
+            announced = self._invalidator.announce(self._changed(transaction))
+            if announced is not None:
+                self._announced[id(transaction)] = announced
+
+    def _changed(self, transaction: Transaction) -> frozenset[str]:
+        """The tags of everything that a transaction wrote."""
+        unseen = transaction.unseen | transaction.mapped
+        return frozenset(transaction.written) | self._tags((table, None) for table in unseen if table)
+
     def ended(
         self,
         transaction: Transaction,
@@ -115,13 +136,15 @@ class DatabaseEyes:
         if not transaction.written:
             return
         held = frozenset(transaction.written)
+        announced = self._announced.pop(id(transaction), None)
         try:
             if committed:
-                unseen = transaction.unseen | transaction.mapped
-                changed = held | self._tags((table, None) for table in unseen if table)
+                changed = self._changed(transaction)
                 if transaction.doubtful:
                     self._invalidator.invalidate_again(changed)
                 self._invalidator.invalidate(changed)
+                if announced is not None and not transaction.doubtful:  # else it may be committed later
+                    self._invalidator.lift(announced)
             elif NAMESPACE_TAG in held:  # a database may have committed by itself what nobody understood
                 self._invalidator.invalidate(held)
         finally:

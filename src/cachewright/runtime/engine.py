@@ -20,6 +20,7 @@ from cachewright.runtime.fill import Fills
 from cachewright.runtime.fleet import Fleet
 from cachewright.runtime.flight import FlightTable
 from cachewright.runtime.forking import start_anew_in_children
+from cachewright.runtime.holders import Announced
 from cachewright.runtime.invalidation import Invalidations, Recent
 from cachewright.runtime.journal import Journal
 from cachewright.runtime.lookup import Lookup, LookupRequest, Lookups, Standing, Ticket, unavailable
@@ -340,6 +341,22 @@ class Engine:
         if self._core.shared and self._loop is not asyncio.get_running_loop():
             return await asyncio.to_thread(self.portal.invalidate, tags)
         return await self._invalidations.invalidate(tags, raise_pending=raise_pending)
+
+    async def announce(self, tags: Collection[str]) -> Announced | None:
+        """Where writes are crash-safe, hold `tags` in every process before they are committed; see `holders`.
+
+        Give what it returns to `lift`, after the invalidation. Never raises.
+        """
+        if self._core.shared and self._loop is not asyncio.get_running_loop():
+            return await asyncio.to_thread(self.portal.announce, tags)
+        return await self._invalidations.announce(tags)
+
+    async def lift(self, announced: Announced) -> None:
+        """Take back what was announced. Never raises."""
+        if self._loop is not asyncio.get_running_loop():
+            await asyncio.to_thread(self.portal.lift, announced)
+        else:
+            await self._invalidations.lift(announced)
 
     def journal(self, tags: Collection[str]) -> None:
         """Put `tags` on record for a later delivery, and bypass them here until then; from any thread."""

@@ -6,9 +6,11 @@ import asyncio
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection
+from contextlib import suppress
 
 from cachewright.errors import InvalidationPendingError, StoreUnavailableError
 from cachewright.runtime.core import Core, log
+from cachewright.runtime.holders import Announced, announce, lift
 from cachewright.runtime.journal import Journal
 from cachewright.runtime.members import Members
 from cachewright.runtime.settings import Clock
@@ -137,6 +139,25 @@ class Invalidations:
                     break
             await asyncio.sleep(wait * self._core.dice())
         return None
+
+    async def announce(self, tags: Collection[str]) -> Announced | None:
+        """Hold `tags` everywhere before a commit; None where that is not asked for, or they are on record instead."""
+        if self._store is None or not self._core.settings.crash_safe:
+            return None
+        wanted = tuple(dict.fromkeys(tags))
+        self._recent.add(wanted)
+        try:
+            return await announce(self._core, self._store, wanted)
+        except StoreUnavailableError:
+            await asyncio.to_thread(self._journal.add, wanted)
+            log.warning("a commit could not be announced; its %d tags are on record for later", len(wanted))
+            return None
+
+    async def lift(self, announced: Announced) -> None:
+        """Take back what was announced; where that fails it ends by itself."""
+        if self._store is not None:
+            with suppress(StoreUnavailableError):
+                await lift(self._core, self._store, announced)
 
     async def repeat(self, silent: float = 0.0) -> None:
         """Deliver again what was invalidated within the last minute, and the `silent` seconds before it."""

@@ -12,6 +12,7 @@ from cachewright.errors import CodecError, StoreUnavailableError
 from cachewright.runtime.codec import Accepted, Entry
 from cachewright.runtime.core import Core
 from cachewright.runtime.flight import FlightKey
+from cachewright.runtime.holders import held
 from cachewright.runtime.stores.base import Answer, Store, acceptance_name, entry_name
 from cachewright.runtime.stores.records import Name, Record, held_name, seconds_left
 from cachewright.runtime.tasks import Tasks
@@ -238,6 +239,8 @@ class Lookups:
             return unavailable(request)
         try:
             found = await self._ask(core.store, request, mint=mint)
+            if mint and core.settings.crash_safe and await held(core.store, request.all_tags):
+                return _without(request, held=True)
         except StoreUnavailableError:
             return unavailable(request)
         return self._seen(request, found, mark, sent)

@@ -119,7 +119,7 @@ class Members:
         place, self._place, until, self._until = self._place, None, self._until, None
         if place is not None and until is not None and self._clock() < until:
             try:
-                await store.settle(place, None, 0.0)
+                await store.remove((place,))
             except StoreUnavailableError:
                 return  # the record ends by itself
 

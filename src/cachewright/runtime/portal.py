@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Coroutine
+from contextlib import suppress
+from typing import Any, TypeVar
 
 from cachewright.runtime.core import Core
+from cachewright.runtime.holders import Announced
 from cachewright.runtime.invalidation import Invalidations, Recent
 from cachewright.runtime.journal import Journal
 from cachewright.runtime.members import Members
@@ -15,6 +18,8 @@ from cachewright.runtime.stores.base import Store
 _RETRIES = 3
 _RETRIES_ON_LOOP = 1
 _CLOSE_SECONDS = 2.0
+
+T = TypeVar("T")
 
 
 class Portal:
@@ -51,15 +56,31 @@ class Portal:
         if not self._core.shared or not wanted:
             return known
         retries = _RETRIES_ON_LOOP if _on_loop() else _RETRIES
-        running = self._start()
-        future = asyncio.run_coroutine_threadsafe(
-            running.work.invalidate(wanted, retries=retries), running.loop
-        )
         try:
-            return future.result(self._patience(retries))
+            return self._ran(lambda work: work.invalidate(wanted, retries=retries), self._patience(retries))
         except TimeoutError:
             self._journal.add(wanted)
             return 0
+
+    def announce(self, tags: Collection[str]) -> Announced | None:
+        """See `Invalidations.announce`; waits for it in bounded time."""
+        if not self._core.shared or not self._core.settings.crash_safe:
+            return None
+        try:
+            return self._ran(lambda work: work.announce(tags), self._patience(1))
+        except TimeoutError:
+            self._journal.add(tuple(tags))
+            return None
+
+    def lift(self, announced: Announced) -> None:
+        """See `Invalidations.lift`; waits for it in bounded time."""
+        with suppress(TimeoutError):
+            self._ran(lambda work: work.lift(announced), self._patience(0))
+
+    def _ran(self, work: Callable[[Invalidations], Coroutine[Any, Any, T]], patience: float) -> T:
+        """The result of `work` on the thread. Raises `TimeoutError`."""
+        running = self._start()
+        return asyncio.run_coroutine_threadsafe(work(running.work), running.loop).result(patience)
 
     def _patience(self, retries: int) -> float:
         settings = self._core.settings

@@ -40,6 +40,8 @@ class Settings:
     """Bounds of one process. Times are in seconds, sizes in bytes.
 
     `strict` has an invalidation wait until every process has dropped its copies, or their leases are over.
+    `crash_safe` has writers hold their tags in the store from before a commit, for `commit_hold` at most, and readers
+    look for such holds.
     `read_timeout` bounds one exchange with the server, `connect_timeout` a new connection. `l1_lease` is
     how long an in-process copy may be served without asking for its tokens again. `longest_ttl` is the
     longest lifetime of an entry, None where one has no limit: it says how long tokens are kept.
@@ -56,6 +58,8 @@ class Settings:
 
     workers: int = 1
     strict: bool = False
+    crash_safe: bool = False
+    commit_hold: float = 30.0
     read_timeout: float = 0.05
     connect_timeout: float = 0.1
     max_connections: int = 32

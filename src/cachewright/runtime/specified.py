@@ -73,6 +73,7 @@ def settings_of(spec: CachingSpecification, *, workers: int) -> Settings:
         l1_bytes=spec.max_memory_bytes or own.l1_bytes,
         l1_lease=spec.consistency.lease_ms / 1000,
         strict=spec.consistency.strict,
+        crash_safe=spec.consistency.crash_safe,
         compression=compression.algorithm if compression.enabled else "none",
         compression_threshold=compression.threshold_bytes,
     )

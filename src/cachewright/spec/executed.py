@@ -57,6 +57,7 @@ EXECUTED: frozenset[str] = frozenset(
         "namespace",
         "consistency.l1_lease_ms",
         "consistency.strict",
+        "consistency.crash_safe",
         "consistency.identity_ttl_seconds",
         "consistency.ignore_writes",
         "consistency.single_host",

@@ -25,6 +25,11 @@ def member_name(place: int) -> str:
     return f"m:{place}"
 
 
+def holder_name(place: int, tag: str) -> str:
+    """The name under which a transaction in this place holds a tag."""
+    return f"o:{place}:{tag}"
+
+
 def belongs(name: str, key: str) -> bool:
     """Whether what stands under `name` is an entry, an acceptance or a token of `key`, or of one below it."""
     kind, _, rest = name.partition(":")
@@ -35,6 +40,8 @@ def belongs(name: str, key: str) -> bool:
             own = rest.partition(":")[2]
         case "v":
             own = rest.removeprefix(KEY_TAG)
+        case "o":
+            own = rest.partition(":")[2].removeprefix(KEY_TAG)
         case _:
             return False
     return own == key or own.startswith(f"{key}:")
@@ -84,6 +91,9 @@ class Store(Protocol):
 
     async def settle(self, name: str, value: bytes | None, seconds: float) -> None:
         """Put `value` there instead, None for nothing, and tell every process that the flight has ended so."""
+
+    async def remove(self, names: Sequence[str]) -> None:
+        """Let nothing stand under these names."""
 
     async def erase(self, key: str) -> int:
         """Remove the entries, acceptances and tokens of this logical key and of those below it; how many."""

@@ -73,6 +73,8 @@ class Names:
         kind, _, rest = name.partition(":")
         if kind == "m":
             return _braceless(self.namespace)
+        if kind == "o":
+            kind, rest = "v", rest.partition(":")[2]
         if kind == "v":
             if permanent(rest):
                 return _braceless(self.namespace)

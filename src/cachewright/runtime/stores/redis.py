@@ -256,6 +256,12 @@ class RedisStore:
         for reply in await self._exchange(home, [put], closing=lambda _keys: word):
             self._accept(reply)
 
+    async def remove(self, names: Sequence[str]) -> None:
+        """One UNLINK each."""
+        home = self._home or await self._known()
+        for reply in await self._exchange(home, [("UNLINK", home.names.place(name)) for name in names]):
+            self._accept(reply)
+
     async def erase(self, key: str) -> int:
         """SCAN and UNLINK on every server, which the minimal ACL does not allow: `+scan` has to be added for it.
 
