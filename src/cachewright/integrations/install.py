@@ -21,7 +21,7 @@ from cachewright.capture.context import RequestContext
 from cachewright.capture.database import DatabaseWatch
 from cachewright.capture.metadata import DeclaredTables
 from cachewright.capture.sink import SqlSink
-from cachewright.errors import ApplicationError
+from cachewright.errors import ApplicationError, SurroundingsError
 from cachewright.integrations.admin import DESK, Admin, checked_token
 from cachewright.integrations.binding import Binder
 from cachewright.integrations.bound import Bindings
@@ -30,6 +30,7 @@ from cachewright.integrations.counting import DatabaseCount
 from cachewright.integrations.desk import Desk
 from cachewright.integrations.early import Early
 from cachewright.integrations.edge import Edge
+from cachewright.integrations.opentelemetry import observe
 from cachewright.integrations.operating import OnAlarm, Operating
 from cachewright.integrations.parts import Parts, taint
 from cachewright.integrations.recall import Likeness
@@ -71,6 +72,7 @@ class Surroundings:
     process; by default that is `cachewright` in the user's directory for state. Targets of level l3 have their files
     in `cache_dir`, by default `cachewright` in the user's directory for caches. With an `admin_token` the
     administrator's door stands open to whoever sends it. Alarms go to `webhook` and to `on_alarm`.
+    Figures are put on `meter`, one of OpenTelemetry's.
     `loaders` and `warm_as` are what warming works with, `warm_url` is where users reach the application.
     """
 
@@ -88,6 +90,7 @@ class Surroundings:
     admin_token: str | None = None
     webhook: Webhook | None = None
     on_alarm: OnAlarm | None = None
+    meter: Any | None = None
     loaders: Mapping[str, Loader] | None = None
     warm_as: Identity | None = None
     warm_url: str | None = None
@@ -151,6 +154,8 @@ class Installed:
         if document is not None and surroundings.mode == "live":
             self._app, sink = self._cached(app, root, document)
         self._watch = DatabaseWatch(sink, time.monotonic_ns)
+        if surroundings.meter is not None and self.cache is not None:
+            observe(surroundings.meter, self.figures)
         self._statistics = StatisticsFile(surroundings.stats_dir, self.figures)
 
     def _cached(self, app: ASGIApp, root: Any, document: Document) -> tuple[Watched, SqlSink]:
@@ -356,6 +361,7 @@ def from_environment(environ: dict[str, str], load: Callable[[str, bool], ASGIAp
         sealing=sealing,
         admin_token=environ.get("CACHEWRIGHT_ADMIN_TOKEN") or None,
         webhook=_webhook(environ),
+        meter=_meter(environ),
         loaders=named(environ.get("CACHEWRIGHT_LOADERS")),
         warm_as=named(environ.get("CACHEWRIGHT_WARM_AS")),
         warm_url=environ.get("CACHEWRIGHT_WARM_URL") or None,
@@ -368,3 +374,16 @@ def from_environment(environ: dict[str, str], load: Callable[[str, bool], ASGIAp
 def _webhook(environ: dict[str, str]) -> Webhook | None:
     url = environ.get("CACHEWRIGHT_ALARM_WEBHOOK")
     return Webhook(url, environ.get("CACHEWRIGHT_ALARM_SECRET", "").encode()) if url else None
+
+
+def _meter(environ: dict[str, str]) -> Any | None:
+    """The process's own meter, where that is asked for. Raises `SurroundingsError` where the API is missing."""
+    if environ.get("CACHEWRIGHT_OTEL") != "1":
+        return None
+    try:
+        from opentelemetry.metrics import get_meter
+    except ModuleNotFoundError:
+        raise SurroundingsError(
+            "opentelemetry-api is not installed", hint="pip install 'cachewright[otel]'"
+        ) from None
+    return get_meter("cachewright")

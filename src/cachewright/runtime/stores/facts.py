@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cachewright.errors import StoreUnavailableError
-from cachewright.runtime.stores.line import Command, Reply
+
+if TYPE_CHECKING:
+    from cachewright.runtime.stores.line import Command, Reply
 
 #: `+info +config|get` beside the commands of the protocol; without them the facts are unknown.
 QUESTIONS: tuple[Command, ...] = (
