@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import sqlite3
@@ -17,6 +18,7 @@ from cachewright import errors
 from cachewright.cli import commands
 from cachewright.cli.main import exit_code
 
+TESTS = Path(__file__).parents[1] / "tests"
 REFERENCE = Path(__file__).parent / "reference"
 NOTE = "<!-- Written by docs/generate.py; run `make docs` after a change. -->"
 
@@ -257,12 +259,85 @@ CHECKS_INTRODUCTION = """
 more.
 """
 
+REQUEST_INTRODUCTION = """\
+What `cachewright design --request` reads; [how to](../how-to/design-from-a-request.md). Every field has a default but
+`inputs`. Targets take all fields of a specification's [target](specification.md#cachetarget) besides those listed
+here, and whole sections (`alerts`, `configuration`, …) are those of a [specification](specification.md). Unknown keys
+are errors."""
+
+
+def request_page() -> str:
+    """All fields of a written request."""
+    from cachewright.request.model import (
+        AskedStrategy,
+        AskedTarget,
+        AskedTenants,
+        AskedUsers,
+        Inputs,
+        Request,
+    )
+    from cachewright.spec.cache_targets import CacheTarget
+    from cachewright.spec.strategy import StrategyOverride
+
+    sections = []
+    for model, inherited in (
+        (Request, None),
+        (Inputs, None),
+        (AskedTarget, CacheTarget),
+        (AskedStrategy, StrategyOverride),
+        (AskedTenants, None),
+        (AskedUsers, None),
+    ):
+        schema = model.model_json_schema(ref_template="#/$defs/{model}")
+        known = set() if inherited is None else set(inherited.model_fields)
+        own = {name: field for name, field in schema["properties"].items() if name not in known}
+        sections.append(_section(model.__name__, {**schema, "properties": own}))
+    text = _page("Requests", [REQUEST_INTRODUCTION, *sections])
+    anchors = set(re.findall(r'<a id="(\w+)"></a>', text))
+    return re.sub(
+        r"\(#(\w+)\)",
+        lambda found: found[0] if found[1] in anchors else f"(specification.md#{found[1]})",
+        text,
+    )
+
+
+REQUIREMENTS_INTRODUCTION = """\
+The requirements of the original request by their numbers (`#N`), and the decisions on its contradictions (`C…`), with
+the tests that show them. The table is made from the marks `@pytest.mark.requirement` in the tests: what has no line here is
+not claimed."""
+
+_MARK = "pytest.mark.requirement"
+
+
+def requirements_page() -> str:
+    """Which test shows which requirement."""
+    shown: dict[str, list[str]] = {}
+    for path in sorted(TESTS.rglob("test_*.py")):
+        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                for number in _marked(function):
+                    shown.setdefault(number, []).append(f"{path.relative_to(TESTS.parent)}::{function.name}")
+    rows = [
+        f"| {number} | {'<br>'.join(_code(test) for test in sorted(set(tests)))} |"
+        for number, tests in sorted(shown.items(), key=lambda item: (item[0][0], int(item[0][1:])))
+    ]
+    return _page("Requirements", [REQUIREMENTS_INTRODUCTION, "\n".join(["| | tests |", "|---|---|", *rows])])
+
+
+def _marked(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
+    for decorator in function.decorator_list:
+        if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == _MARK:
+            yield from (str(ast.literal_eval(argument)) for argument in decorator.args)
+
+
 PAGES: Mapping[str, Callable[[], str]] = {
     "cli.md": cli_page,
     "errors.md": errors_page,
     "specification.md": specification_page,
     "trace.md": trace_page,
     "checks.md": checks_page,
+    "request.md": request_page,
+    "requirements.md": requirements_page,
 }
 
 if __name__ == "__main__":

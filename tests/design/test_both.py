@@ -40,7 +40,7 @@ def by_subject(found):
     return {target.subject: target for target in found.spec.cache_targets}
 
 
-@pytest.mark.requirement("#29", "#8")
+@pytest.mark.requirement("#29")
 def test_the_lifetime_that_is_asked_for_counts_and_the_evidence_stays(trace):
     found = designed(
         trace,

@@ -275,13 +275,8 @@ def _warming(inputs: Inputs, targets: Sequence[CacheTarget]) -> CacheWarming:
                 expected_results=top,
             )
         )
-        strategies.append(
-            WarmingStrategy(
-                type="on_startup" if top is None else "user_specific",
-                trigger="application start",
-                warmup_queries=(target_name(target),),
-            )
-        )
+        if top is not None:  # says for whom; what is loaded stands above
+            strategies.append(WarmingStrategy(type="user_specific", trigger="application start"))
     if not queries:
         return own
     return own.model_copy(

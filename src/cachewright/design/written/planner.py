@@ -33,7 +33,7 @@ from cachewright.spec.document import Document
 from cachewright.spec.keys import KeyPatternError
 from cachewright.spec.model import CachingSpecification
 from cachewright.spec.strategy import StrategyOverride, TtlOverride
-from cachewright.spec.target import compile_plan
+from cachewright.spec.target import compile_plan, target_name
 
 GENERATOR = "cachewright design"
 DEFAULT_TTL = 300
@@ -227,6 +227,11 @@ def _remarks(document: RequestDocument, backend: Backend, settled: _Settled, sai
         said.assumptions.append(
             "All programs that write to the database run with the cache, or TTL bounds what they change."
         )
+    said.assumptions.extend(
+        f"{target.subject}: a loader registered as {target_name(target.asked)!r} takes `top_users` and says for whom."
+        for target in settled.kept
+        if target.asked.warm_top_users
+    )
     tenants = inputs.multi_tenant is not None and inputs.multi_tenant.enabled
     if tenants and (inputs.identity is None or inputs.identity.tenant is None) and settled.kept:
         said.questions.append(
