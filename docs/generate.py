@@ -303,8 +303,8 @@ def request_page() -> str:
 
 REQUIREMENTS_INTRODUCTION = """\
 The requirements of the original request by their numbers (`#N`), and the decisions on its contradictions (`C…`), with
-the tests that show them. The table is made from the marks `@pytest.mark.requirement` in the tests: what has no line here is
-not claimed."""
+the tests that show them. The table is made from the marks `@pytest.mark.requirement` in the tests: what has no line
+here is not claimed."""
 
 _MARK = "pytest.mark.requirement"
 
