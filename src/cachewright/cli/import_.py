@@ -22,13 +22,14 @@ class Format(StrEnum):
     CADDY_JSON = "caddy-json"
     EVENTLET = "eventlet"
     HAR = "har"
+    OTLP = "otlp"
 
 
 def import_(
     files: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FILES", help="Traces to merge, access logs or HAR files.", show_default=False
+            metavar="FILES", help="Traces to merge, access logs, HAR files or OTLP spans.", show_default=False
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The trace to write.", metavar="FILE")],
@@ -51,7 +52,7 @@ def import_(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing trace.")] = False,
 ) -> None:
-    """Make one trace of access logs or HAR files, or of the files of one recording (--merge).
+    """Make one trace of access logs, HAR files or OpenTelemetry spans, or of the files of one recording (--merge).
 
     Logs are plain or packed with gzip or Zstandard, one or several. Lines that hold no request are skipped and
     counted. A log tells neither SQL nor answers: `design` says what that leaves open, and proposes nothing on it.

@@ -24,6 +24,7 @@ _SECOND = 1_000_000_000
 _ASSUMED = {
     "digests": "What was answered is not known: answers are assumed to stay as they are for the life of an entry.",
     "sql": "No SQL was seen: nothing says which writes change an answer, so no write would invalidate it.",
+    "binds": "What was bound to the SQL is not known: nothing says which rows an answer rests on.",
     "reads": "Which headers and cookies are read is not known: answers are assumed to depend on path and query alone.",
     "identity": "Who asked is not known: a client is one address with one user agent.",
     "durations": "How long requests took is not known: nothing says what a hit would save.",

@@ -68,7 +68,7 @@ def design(
     are asked for often enough, and how long entries live. Endpoints `asked` for by name are refused only for
     reasons of safety; a doubt about their worth is a warning.
     """
-    if "sql" in trace.unknown:
+    if trace.unknown:
         name = namespace or _namespace(trace.application)
         return estimated(trace, now=now, namespace=name, generator=GENERATOR)
     found = study(trace)

@@ -207,7 +207,7 @@ class Trace:
 
     `sampled` is the share of the keys whose histories were kept, `left_out` the number of requests that were
     not; requests that wrote were always kept. `unknown` is what the source could not tell, where that is no
-    recording (`source` names it): `sql`, `digests`, `reads`, `identity`, `durations`, `times`.
+    recording (`source` names it): `sql` (or `binds` of it), `digests`, `reads`, `identity`, `durations`, `times`.
     """
 
     application: str

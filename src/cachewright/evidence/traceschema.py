@@ -17,7 +17,7 @@ CREATE TABLE meta (
     -- sampled (share of the keys), left_out (requests that sampling left out), clock (of the host, since it
     -- booted), wall_at_zero (wall time in seconds when that clock stood at zero), key_check (equal where hashes
     -- were made with one key), parts (JSON list of [recording, worker, part] that this file holds). Where it is no
-    -- recording: source, and unknown (JSON list of what that could not tell: sql, digests, reads, identity,
+    -- recording: source, and unknown (JSON list of what that could not tell: sql, binds, digests, reads, identity,
     -- durations, times; cells that would hold it mean nothing).
     name text PRIMARY KEY,
     value text NOT NULL

@@ -227,3 +227,68 @@ def test_a_file_without_requests_is_told(run, tmp_path):
     result = run("import", tmp_path / "x.har", "--out", tmp_path / "t.trace", code=2)
     assert "no request in it" in result.err
     assert not (tmp_path / "t.trace").exists()
+
+
+def attributes(**found: object) -> list:
+    return [
+        {"key": name.replace("__", "."), "value": {"stringValue": str(value)}}
+        for name, value in found.items()
+    ]
+
+
+OLD = {
+    "http__method": "GET",
+    "http__target": "/items/7?lang=de",
+    "http__status_code": 200,
+    "http__route": "/items/{item_id}",
+}
+NEW = {"http__request__method": "GET", "url__path": "/items/7", "url__query": "lang=de", "http__response__status_code": 200,
+       "http__route": "/items/{item_id}"}  # fmt: skip
+
+
+@pytest.mark.parametrize("http", [OLD, NEW])
+@pytest.mark.parametrize(
+    "db",
+    [
+        {"db__statement": f"SELECT * FROM items WHERE name = '{SECRETS[2]}'"},
+        {"db__query__text": f"SELECT * FROM items WHERE name = '{SECRETS[2]}'"},
+    ],
+)
+def test_spans_tell_routes_durations_and_sql(run, tmp_path, http, db):
+    server = {
+        "traceId": "t",
+        "spanId": "s",
+        "kind": 2,
+        "startTimeUnixNano": "1000000000",
+        "endTimeUnixNano": "1500000000",
+        "attributes": attributes(**http),
+    }
+    client = {
+        "traceId": "t",
+        "kind": 3,
+        "startTimeUnixNano": "1100000000",
+        "endTimeUnixNano": "1200000000",
+        "attributes": attributes(db__system="postgresql", **db),
+    }
+    broken = {"traceId": "u", "kind": 2, "attributes": attributes(**http)}
+    document = json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [client, server, broken]}]}]})
+    path = tmp_path / "spans.json"
+    again = document.replace('"t"', '"v"').replace('"u"', '"w"')
+    path.write_text(f"{document}\n{again}\n")
+    assert "2 lines" in run("import", path, "--out", tmp_path / "t.trace").err
+    trace = read_trace(tmp_path / "t.trace")
+    assert trace.unknown == {"binds", "reads", "digests", "identity"}
+    assert [route.template for route in trace.routes] == ["/items/{item_id}"]
+    assert set(trace.requests[0].values) == {"path.item_id", "query.lang"}
+    first, _ = trace.requests
+    assert first.answered - first.started == 500_000_000
+    assert [
+        (run.request, run.started - first.started, run.ended - run.started) for run in trace.statements[:1]
+    ] == [(1, 100_000_000, 100_000_000)]
+    assert SECRETS[2].encode() not in (tmp_path / "t.trace").read_bytes()
+    assert (
+        json.loads(run("design", tmp_path / "t.trace", "--json").out)["caching_specification"][
+            "cache_targets"
+        ]
+        == []
+    )

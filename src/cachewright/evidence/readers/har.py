@@ -57,7 +57,6 @@ def _visit(entry: dict[str, Any]) -> Visit:
         digest=body,
         set_cookie="set-cookie" in answered,
         cache_control=directives(answered.get("cache-control", "")),
-        headers=answered,
     )
 
 

@@ -8,9 +8,19 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlsplit
 
 from cachewright.evidence.hashing import Hasher
+from cachewright.evidence.masking import masked
 from cachewright.evidence.readers.templates import Declared, Inferred, is_value
 from cachewright.evidence.readers.visits import Visit
-from cachewright.evidence.trace import ParamSeen, RequestSeen, RouteSeen, SchemaSeen, Trace, Value
+from cachewright.evidence.trace import (
+    ParamSeen,
+    RequestSeen,
+    RouteSeen,
+    SchemaSeen,
+    StatementSeen,
+    StatementText,
+    Trace,
+    Value,
+)
 from cachewright.spec.identity import is_carrier
 
 _SECOND = 1_000_000_000
@@ -44,17 +54,18 @@ def trace_of(found: Iterable[Visit], source: Source, hasher: Hasher) -> Trace:
     router = _Router(source.routes, [(visit, path) for visit, path, _ in placed])
     first = visits[0].at if visits and timed else None
     requests = [
-        _request(number, visit, (router.match(visit.method, path), query), hasher, first=first)
+        _request(number, visit, (router.match(visit, path), query), hasher, first=first)
         for number, (visit, path, query) in enumerate(placed, start=1)
     ]
+    texts, statements = _statements(visits, requests, hasher)
     return Trace(
         application="",
         recorded_at=source.recorded_at,
         declared_identity={},
         routes=router.routes,
         requests=tuple(requests),
-        texts={},
-        statements=(),
+        texts=texts,
+        statements=statements,
         images=(),
         transactions={},
         schema=SchemaSeen(),
@@ -67,7 +78,7 @@ def trace_of(found: Iterable[Visit], source: Source, hasher: Hasher) -> Trace:
 
 def _unknown(visits: Sequence[Visit], *, timed: bool) -> frozenset[str]:
     """What of a recording these requests lack."""
-    lacking = {"sql", "reads"}
+    lacking = {"reads", "binds" if any(visit.queries for visit in visits) else "sql"}
     if not all(visit.digest is not None for visit in visits):
         lacking.add("digests")
     if not all(visit.certain for visit in visits):
@@ -77,6 +88,40 @@ def _unknown(visits: Sequence[Visit], *, timed: bool) -> frozenset[str]:
     if not timed:
         lacking.add("times")
     return frozenset(lacking)
+
+
+_DIALECTS = {"postgresql": "postgresql", "mysql": "mysql", "mariadb": "mysql", "sqlite": "sqlite"}
+
+
+def _statements(
+    visits: Sequence[Visit], requests: Sequence[RequestSeen], hasher: Hasher
+) -> tuple[dict[int, StatementText], tuple[StatementSeen, ...]]:
+    """The statements of all requests; what was bound to them is not known."""
+    texts: dict[tuple[str, str], StatementText] = {}
+    seen: list[StatementSeen] = []
+    for visit, request in zip(visits, requests, strict=True):
+        for query in visit.queries:
+            dialect = _DIALECTS.get(query.system, "")
+            sql = masked(query.sql, dialect, "any", hasher.literal)
+            text = texts.setdefault((sql, dialect), StatementText(len(texts) + 1, sql, dialect, "qmark"))
+            started = request.started + round(query.after * _SECOND)
+            ended = started + round(query.seconds * _SECOND)
+            seen.append(
+                StatementSeen(
+                    id=len(seen) + 1,
+                    request=request.id,
+                    transaction=0,
+                    text=text.id,
+                    started=started,
+                    ended=ended,
+                    rows=-1,
+                    many=1,
+                    unit_of_work=False,
+                    failed=False,
+                    binds={},
+                )
+            )
+    return {text.id: text for text in texts.values()}, tuple(seen)
 
 
 def _parts(target: str) -> tuple[str, str]:
@@ -104,14 +149,21 @@ class _Router:
     def routes(self) -> tuple[RouteSeen, ...]:
         return tuple(self._known.values())
 
-    def match(self, method: str, path: str) -> _Routed | None:
+    def match(self, visit: Visit, path: str) -> _Routed | None:
+        method = visit.method
+        if visit.route is not None and self._inferred is not None:
+            found = Declared([visit.route]).match(path)
+            return self._route(method, visit.route, found[1] if found else {})
         if self._inferred is None:
             declared = self._declared.get(method)
             found = declared.match(path) if declared else None
             return None if found is None else (self._known[method, found[0]], found[1])
         if path not in self._answered:
             return None
-        template, values = self._inferred.match(path)
+        return self._route(method, *self._inferred.match(path))
+
+    def _route(self, method: str, template: str, values: Mapping[str, str]) -> _Routed:
+        """A route that no document declares."""
         route = self._known.get((method, template))
         if route is None:
             params = tuple(ParamSeen(name, "path", "string", required=True) for name in values)

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 #: Lines that are shown of those that were skipped.
 _SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A statement that a request ran: its text, the database's kind, its beginning after the request's, seconds."""
+
+    sql: str
+    system: str
+    after: float
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +24,7 @@ class Visit:
 
     `at` is when it began (seconds since the epoch), `target` path and query as they were sent, `who` all that
     tells clients apart, `digest` what the answer's body was made of. `certain` says that `who` is a credential,
-    and not only an address.
+    and not only an address. `route` is the template, where the source knows it.
     """
 
     at: float | None
@@ -29,7 +38,8 @@ class Visit:
     digest: bytes | None = None
     set_cookie: bool = False
     cache_control: frozenset[str] = frozenset()
-    headers: Mapping[str, str] = field(default_factory=dict)
+    route: str | None = None
+    queries: tuple[Query, ...] = ()
 
 
 @dataclass(slots=True)
