@@ -110,9 +110,9 @@ def _read(served: ServedProcess, pattern: re.Pattern[str], announced: threading.
 
 
 @contextmanager
-def serve_app(app: Any) -> Iterator[str]:
+def serve_app(app: Any, port: int | None = None) -> Iterator[str]:
     """Serve an ASGI application from a thread of this process, lifespan included, and yield its base URL."""
-    port = free_port()
+    port = free_port() if port is None else port
     config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", ws="none", lifespan="on")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)

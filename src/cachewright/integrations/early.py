@@ -9,6 +9,7 @@ import msgspec
 
 from cachewright.capture.asgi import Reply, Scope
 from cachewright.integrations.answers import Answer
+from cachewright.integrations.binding import Lookup
 from cachewright.integrations.bound import Bindings, Bound
 from cachewright.integrations.edge import UNCACHED
 from cachewright.integrations.parts import OUTCOMES, Outcome, Parts
@@ -28,20 +29,12 @@ class Early:
 
     # Shortcut
 
-    def reply(self, scope: Scope, routed: Scope | None, version: int) -> Reply | None:  # noqa: PLR0911 - rules, first match wins
+    def reply(self, scope: Scope, routed: Scope | None, version: int) -> Reply | None:
         """The messages of a hit."""
-        if scope["method"] not in _METHODS:
+        bound = self._bound(scope, routed, version)
+        if bound is None or bound.request is None or bound.placed is None:
             return None
-        bound = self._bindings.known(scope)
-        if bound is None or bound.placed is None or bound.placed.version != version:
-            return None
-        if routed is not None and routed.get("root_path", "") != bound.placed.root_path:
-            return None
-        if bound.conditional or scope.get(UNCACHED) or bound.route.outdated:
-            return None
-        parts, standing = self._parts, bound.standing
-        if bound.request is None or parts.is_off(bound.request.target):
-            return None
+        parts, standing, dressing = self._parts, bound.standing, self._parts.dressing
         asked = parts.wall()
         entry = None if standing is None else parts.cache.standings.entry(standing, asked)
         answer = None if entry is None else entry.opened
@@ -54,8 +47,29 @@ class Early:
         parts.cache.stats.hit(bound.request.target, "l1", parts.wall() - asked)
         if OUTCOMES in scope:
             scope[OUTCOMES].append(_outcome(bound))
+        if dressing is not None:
+            lookup, standing = bound.lookup, bound.standing
+            assert isinstance(lookup, Lookup)
+            assert standing is not None
+            answer = dressing.hit(scope, lookup.target, answer, standing.meta, asked)
         start = {"type": "http.response.start", "status": answer.status, "headers": list(answer.headers)}
         return start, {"type": "http.response.body", "body": answer.body}
+
+    def _bound(self, scope: Scope, routed: Scope | None, version: int) -> Bound | None:
+        """What the request is bound to, where it is beyond doubt which route it takes."""
+        if scope["method"] not in _METHODS:
+            return None
+        bound = self._bindings.known(scope)
+        if bound is None or bound.placed is None or bound.placed.version != version:
+            return None
+        if routed is not None and routed.get("root_path", "") != bound.placed.root_path:
+            return None
+        if bound.conditional or scope.get(UNCACHED) or bound.route.outdated:
+            return None
+        parts = self._parts
+        if bound.request is None or parts.is_off(bound.request.target):
+            return None
+        return None if parts.dressing is not None and parts.dressing.reloads(scope) else bound
 
     def forget(self) -> None:
         """Routes were looked at anew."""

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any, assert_never
 
-from cachewright.capture.asgi import ASGIApp, Receive, Scope, Send
+from cachewright.capture.asgi import ASGIApp, Message, Receive, Scope, Send
 from cachewright.capture.context import RequestContext
 from cachewright.integrations.answers import Answer
 from cachewright.integrations.bound import Bindings
@@ -22,6 +22,7 @@ from cachewright.integrations.parts import Parts
 from cachewright.integrations.principals import Principals
 from cachewright.spec.semantics import Bypass, Reason
 from cachewright.spec.tags import credential_tag
+from cachewright.spec.target import Target
 
 #: A scope with this key set goes to the application as if there were no cache.
 UNCACHED = "cachewright.uncached"
@@ -56,7 +57,7 @@ class Edge:
             bound = self._bindings.bind(formed.target, context, scope)
             if isinstance(bound.lookup, Bypass):
                 self._parts.cache.stats.bypassed(formed.target.name, bound.lookup.reason)
-                await app(scope, receive, send)
+                await app(scope, receive, self._saying(formed.target, bound.lookup.reason, send))
                 return
             assert bound.request is not None
             exchange = Exchange(self._parts, context, bound.lookup, bound.request)
@@ -88,6 +89,25 @@ class Edge:
 
     def finished(self, context: RequestContext) -> None:
         """Nothing is left to do: fills are awaited before the last byte leaves."""
+
+    def _saying(self, target: Target, reason: Reason, send: Send) -> Send:
+        """`send` for an answer that the cache had no part in."""
+        dressing = self._parts.dressing
+        fields = () if dressing is None else dressing.bypass(target, reason)
+        if not fields:
+            return send
+
+        async def saying(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                own = list(message.get("headers", ()))
+                given = {name.lower() for name, _ in own}
+                message = {
+                    **message,
+                    "headers": [*own, *(field for field in fields if field[0] not in given)],
+                }
+            await send(message)
+
+        return saying
 
     def _formed(self, context: RequestContext, scope: Scope) -> Formed | None:
         route = context.route

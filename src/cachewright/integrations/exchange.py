@@ -60,6 +60,9 @@ class Exchange:
         dice = 1.0 - self.parts.dice() if policy.early > 0 else 1.0
         if found is None and not self.parts.at_its_word:
             found = self.parts.cache.lookup_local(self.request)
+        if self.parts.dressing is not None and self.parts.dressing.reloads(self.context.scope):
+            self.parts.cache.stats.miss(self.lookup.target.name, Reason.REQUESTED)
+            return Turn(await self.ask(), Reason.REQUESTED)
         decision = None if found is None else semantics.decide(policy, found.seen, asked, dice)
         if found is None or (found.ticket is None and not isinstance(decision, Serve)):
             found = await self.ask()
@@ -126,7 +129,10 @@ class Exchange:
         stats.hit(name, found.tier, self.parts.wall() - asked)
         self.parts.cache.served(found)
         self.report(found, hit=True, reason=None)
-        return answer
+        dressing, meta = self.parts.dressing, found.seen.entry
+        if dressing is None or meta is None:
+            return answer
+        return dressing.hit(self.context.scope, self.lookup.target, answer, meta, self.parts.wall())
 
     def _unfit(self, answer: Answer) -> Reason | None:
         """Why this request is not answered with it, although it may have it.
@@ -185,7 +191,25 @@ class Exchange:
             return Turn(found, reason, fill=False)
         self.parts.cache.stats.shared(self.lookup.target.name)
         self.report(found, hit=False, reason=reason)
-        return answer
+        return self.dressed(answer, reason, stored=True, left=self.lookup.target.policy.ttl, shared=True)
+
+    def dressed(
+        self, answer: Answer, reason: Reason, *, stored: bool, left: float | None, shared: bool = False
+    ) -> Answer:
+        """What the application answered to this request, or to one that it `shared` the load with, as it leaves."""
+        dressing, lookup = self.parts.dressing, self.lookup
+        if dressing is None:
+            return answer
+        return dressing.load(
+            self.context.scope,
+            lookup.target,
+            answer,
+            tags=lookup.tags,
+            left=left,
+            reason=reason,
+            stored=stored,
+            shared=shared,
+        )
 
     def report(
         self,

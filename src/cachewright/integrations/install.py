@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import os
@@ -28,11 +29,13 @@ from cachewright.integrations.bound import Bindings
 from cachewright.integrations.commits import CommitInvalidator
 from cachewright.integrations.counting import DatabaseCount
 from cachewright.integrations.desk import Desk
+from cachewright.integrations.dressing import dressing_of
 from cachewright.integrations.early import Early
 from cachewright.integrations.edge import Edge
 from cachewright.integrations.opentelemetry import observe
 from cachewright.integrations.operating import OnAlarm, Operating
 from cachewright.integrations.parts import Parts, taint
+from cachewright.integrations.purging import Purges, on_l4
 from cachewright.integrations.recall import Likeness
 from cachewright.integrations.sinks import SafeSinks
 from cachewright.integrations.statistics import StatisticsFile
@@ -140,6 +143,7 @@ class Installed:
         self._surroundings = surroundings
         self._count = DatabaseCount()
         self._tables: DeclaredTables | None = None
+        self._purges: Purges | None = None
         self._app = app
         self._started = False
         root = root if root is not None else root_of(app)
@@ -205,7 +209,13 @@ class Installed:
             at_its_word=self._surroundings.at_its_word,
             loading=loading,
             switches=operating.switches,
+            dressing=None if self._surroundings.at_its_word else dressing_of(document.spec, plan),
         )
+        cdn = document.spec.configuration.cdn
+        if cdn.purge_url is not None and not parts.at_its_word:
+            token = os.environ.get(cdn.token_env_var) if cdn.token_env_var else None
+            self._purges = Purges(cdn, plan.namespace, token, wanted=on_l4(plan))
+            self.cache.tell(self._purges.told)
         bindings = Bindings(binder, Likeness(secret, binder.headers, lambda: watched.credentials))
         watched = Watched(
             app,
@@ -296,6 +306,8 @@ class Installed:
             self._app.close()
         if self.cache is not None:
             await self.cache.aclose()
+        if self._purges is not None:
+            await asyncio.to_thread(self._purges.close)
         self._watch.close()
         if self._tables is not None:
             self._tables.close()

@@ -27,6 +27,7 @@ class Loading:
     turn: Turn
     began: float
     filled: bool = False
+    lifetime: float | None = None
 
     async def run(self, app: Callable[[Send], Awaitable[None]], send: Send) -> None:
         """Run `app` with a `send` of its own, and pass on what it answers."""
@@ -70,7 +71,10 @@ class Loading:
             turn.decline()
         if turn.lease is not None:
             turn.lease.end(filled=self.filled, lifetime=self.exchange.lookup.target.policy.ttl)
-        return self._instead(str(answer.status)) if answer.status in FAILURES else None
+        instead = self._instead(str(answer.status)) if answer.status in FAILURES else None
+        if instead is not None or self.exchange.parts.dressing is None:
+            return instead
+        return self.exchange.dressed(answer, turn.reason, stored=self.filled, left=self.lifetime)
 
     async def failed(self, error: Exception, *, begun: bool) -> Answer | None:
         """What answers in place of a load that raised, if anything."""
@@ -121,18 +125,19 @@ class Loading:
         parts, lookup = self.exchange.parts, self.exchange.lookup
         policy, payload, began = lookup.target.policy, answer.pack(), self.began
         left = None if lookup.expires_at is None else max(0.0, lookup.expires_at - began)
+        self.lifetime = semantics.entry_lifetime(
+            policy,
+            lookup.target.scope,
+            parts.dice() * 2 - 1,
+            left,
+            negative=answer.status in NOTHING_HERE,
+            cache_control=directives_of(answer.fields(b"cache-control")),
+        )
         stored = await parts.cache.fill(
             self.turn.found.ticket,
             payload,
             loaded_at=began,
-            lifetime=semantics.entry_lifetime(
-                policy,
-                lookup.target.scope,
-                parts.dice() * 2 - 1,
-                left,
-                negative=answer.status in NOTHING_HERE,
-                cache_control=directives_of(answer.fields(b"cache-control")),
-            ),
+            lifetime=self.lifetime,
             acceptance_lifetime=(
                 semantics.acceptance_lifetime(policy, left) if lookup.needs_acceptance else None
             ),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from cachewright.capture.context import RequestContext
 from cachewright.integrations.binding import Binder
+from cachewright.integrations.dressing import Dressing
 from cachewright.integrations.writes import DatabaseEyes
 from cachewright.runtime.engine import Engine
 from cachewright.runtime.switches import Switches
@@ -40,7 +41,7 @@ class Parts:
 
     `at_its_word` takes the specification at its word: guards are reported but refuse nothing (`verify`).
     `wall` tells wall seconds, `clock` monotonic ns, `dice` a number in [0, 1). `loading` holds the
-    requests whose load is under way.
+    requests whose load is under way. `dressing` puts headers of the cache's own on answers, where there are any.
     """
 
     plan: Plan
@@ -53,6 +54,7 @@ class Parts:
     at_its_word: bool = False
     loading: set[RequestContext] = field(default_factory=set)
     switches: Switches | None = None
+    dressing: Dressing | None = None
 
     def is_off(self, target: str) -> bool:
         """Whether somebody, or an alarm, has turned the target off for now."""

@@ -23,7 +23,8 @@ class Core:
 
     `shared` says that a store is configured; `store` is None until it is started. `alone` says that there
     is none and no other worker either, so that this process's word is enough. `heard` says whether word of
-    other processes' invalidations arrives (given boot time).
+    other processes' invalidations arrives (given boot time). `told` hears of the invalidations made in this
+    process, in any thread, when they have been delivered.
     """
 
     settings: Settings
@@ -40,6 +41,7 @@ class Core:
     l3: Disk | None = None
     store: Store | None = None
     heard: Callable[[float], bool] = lambda _now: False
+    told: Callable[[Collection[str]], None] = lambda _tags: None
 
     def in_memory(self, levels: Collection[str]) -> bool:
         """Whether a target of these levels is held in l1: also where there is nothing else to hold it."""

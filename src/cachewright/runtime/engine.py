@@ -264,6 +264,10 @@ class Engine:
         self._invalidations = Invalidations(self._core, None, self._journal, self._recent, self._members)
         self._loop = None
 
+    def tell(self, told: Callable[[Collection[str]], None]) -> None:
+        """From now on call `told` with the tags of every invalidation made in this process, in any thread."""
+        self._core.told = told
+
     def lookup_local(self, request: LookupRequest) -> Lookup | None:
         """What this process may answer without asking anybody, or None; in any thread, without waiting.
 

@@ -85,6 +85,7 @@ class Invalidations:
         known = self._core.drop(wanted)
         if not self._core.shared:
             self._core.stats.invalidated(len(wanted))
+            self._core.told(wanted)
             return known
         # Shielded: the row is committed, whatever becomes of the request that wrote it.
         changed = await asyncio.shield(self.tasks.spawn(self._deliver(wanted, retries)))
@@ -108,6 +109,7 @@ class Invalidations:
             )
         self._core.drop(tags)
         self._core.stats.invalidated(len(tags))
+        self._core.told(tags)
         return changed
 
     async def _told(self, tags: tuple[str, ...], retries: int) -> int | None:

@@ -54,6 +54,7 @@ class Portal:
         wanted = tuple(dict.fromkeys(tags))
         known = self._core.drop(wanted)
         if not self._core.shared or not wanted:
+            self._core.told(wanted)
             return known
         retries = _RETRIES_ON_LOOP if _on_loop() else _RETRIES
         try:

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
+from cachewright.spec.delivery import Cdn, Http
 from cachewright.spec.section import (
     Ext,
     Flag,
@@ -233,3 +234,7 @@ class Configuration(Section):
     """Level l2."""
     in_memory: InMemory = InMemory()
     """Level l1."""
+    http: Ext[Http] = Http()
+    """Headers of the cache's own."""
+    cdn: Ext[Cdn] = Cdn()
+    """Level l4."""

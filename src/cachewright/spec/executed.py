@@ -83,6 +83,8 @@ EXECUTED: frozenset[str] = frozenset(
         "configuration.redis.socket_timeout_ms",
         "configuration.redis.socket_connect_timeout_ms",
         "configuration.redis.max_connections",
+        "configuration.http",
+        "configuration.cdn",
         "configuration.in_memory.max_items",
         "configuration.in_memory.max_memory_mb",
         "configuration.in_memory.cleanup_interval_seconds",
@@ -99,6 +101,7 @@ _NOTHING = "nothing executes this yet"
 _LEVELS = frozenset({"l1", "l2", "l3"})
 _THREE_LEVELS = "only l1, l2 and l3 are executed yet"
 _ONCE = "loads of queries and computed values are repeated; requests to endpoints go through once"
+_NOT_ALONE = "what a CDN is to hold is held by a level of this service too"
 _BY_TYPE = "entries are evicted by their type"
 
 
@@ -109,7 +112,7 @@ PARTLY: Mapping[str, tuple[Callable[[Any], bool], str]] = {
         "nothing is predicted yet",
     ),
     "cache_strategy.hierarchy_level": (lambda value: value in _LEVELS, _THREE_LEVELS),
-    "cache_targets[].levels": (lambda value: set(value) <= _LEVELS, _THREE_LEVELS),
+    "cache_targets[].levels": (lambda value: value != ("l4",), _NOT_ALONE),
     "cache_targets[].strategy.hierarchy_level": (lambda value: value in (None, *_LEVELS), _THREE_LEVELS),
     "cache_strategy.eviction_policy.priority_strategy": (lambda value: value != "custom", _BY_TYPE),
     "cache_targets[].strategy.eviction_policy.priority_strategy": (lambda value: value != "custom", _BY_TYPE),

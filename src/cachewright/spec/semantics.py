@@ -44,6 +44,7 @@ class Reason(StrEnum):
     NOT_PREDICTED = "not_predicted"
     NOT_ACCEPTED = "not_accepted"
     FOREIGN = "foreign"
+    REQUESTED = "requested"
     HELD = "held"
     REFRESH = "refresh"
     # loads that are not filled

@@ -67,6 +67,11 @@ def bulk_tag(table: str) -> str:
     return f"{table}#bulk"
 
 
+def table_of(tag: str) -> str:
+    """The table tag that a tag of data belongs to."""
+    return re.split(r"[(#]", tag, maxsplit=1)[0]
+
+
 def row_tag(table: str, values: Mapping[str, str]) -> str:
     """The rows of `table` with these (canonical) values; columns are sorted, values escaped."""
     inside = ",".join(f"{column}={escape(values[column])}" for column in sorted(values))
