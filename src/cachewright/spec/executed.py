@@ -150,6 +150,11 @@ def unexecuted(spec: CachingSpecification) -> list[tuple[Path, str]]:
     ]
 
 
+def changed_fields(spec: CachingSpecification) -> Iterator[tuple[Path, Any]]:
+    """Every field that differs from its default, with its value; sections whose items nobody reads as a whole."""
+    return _set_fields(spec, ())
+
+
 def pattern_of(path: Path) -> str:
     """`path` with `[]` for every index: `cache_targets[].scope`."""
     return "".join("[]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
