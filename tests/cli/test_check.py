@@ -151,3 +151,14 @@ def test_a_comment_with_a_reason_silences(command, tmp_path):
     code, out, _ = command("check", "quiet.yaml", "--all")
     assert code == 0
     assert [line.split()[1] for line in out.splitlines()] == ["CW035"]
+
+
+def test_several_files_are_checked_at_once_and_one_that_cannot_be_read_hides_none(command, written, tmp_path):
+    (tmp_path / "bad.yaml").write_text("caching_specification:\n  cache_targets: [\n")
+    code, out, err = command("check", "bad.yaml", "leaky.yaml", "good.yaml")
+    assert code == 2
+    assert out.startswith("leaky.yaml:7:7 CW001 ")
+    assert "good.yaml: no errors, no warnings" in err
+    assert "error: bad.yaml:3" in err
+    log = json.loads(command("check", "bad.yaml", "leaky.yaml", "--format", "sarif")[1])
+    assert [result["ruleId"] for result in log["runs"][0]["results"]][:1] == ["CWE100"]

@@ -14,8 +14,8 @@ _LEVELS: dict[Severity, str] = {"error": "error", "warning": "warning", "info": 
 _COMMANDS: dict[Severity, str] = {"error": "error", "warning": "warning", "info": "notice"}
 
 
-def sarif(findings: Sequence[Finding], file: str, version: str) -> dict[str, Any]:
-    """One run of these checks as a SARIF log; `version` is that of this program."""
+def sarif(findings: Sequence[tuple[str, Finding]], version: str) -> dict[str, Any]:
+    """One run of these checks, findings with their files, as a SARIF log; `version` is that of this program."""
     known = {rule.code: index for index, rule in enumerate(RULES)}
     driver = {"name": "cachewright", "version": version, "rules": [_described(rule) for rule in RULES]}
     return {
@@ -25,7 +25,7 @@ def sarif(findings: Sequence[Finding], file: str, version: str) -> dict[str, Any
             {
                 "tool": {"driver": driver},
                 "columnKind": "unicodeCodePoints",
-                "results": [_result(finding, file, known.get(finding.code)) for finding in findings],
+                "results": [_result(finding, file, known.get(finding.code)) for file, finding in findings],
             }
         ],
     }

@@ -100,23 +100,26 @@ def _answers(document: Mapping[str, Any], operation: Mapping[str, Any]) -> Itera
         if str(status).startswith("2"):
             content = _resolved(document, response).get("content")
             for media in content.values() if isinstance(content, Mapping) else ():
-                yield from _members(document, media.get("schema") if isinstance(media, Mapping) else None, 0)
+                yield from _members(
+                    document, media.get("schema") if isinstance(media, Mapping) else None, set()
+                )
 
 
-def _members(document: Mapping[str, Any], schema: Any, depth: int) -> Iterator[str]:
-    """The names of all properties; a schema that contains itself is followed a little way."""
+def _members(document: Mapping[str, Any], schema: Any, seen: set[int]) -> Iterator[str]:
+    """The names of all properties; a schema that stands in several places, or in itself, is read once."""
     found = _resolved(document, schema)
-    if depth > _DEEPEST or not found:
+    if not found or id(found) in seen:
         return
+    seen.add(id(found))
     properties = found.get("properties")
     for name, inner in properties.items() if isinstance(properties, Mapping) else ():
         yield str(name)
-        yield from _members(document, inner, depth + 1)
+        yield from _members(document, inner, seen)
     for part in (found.get("items"), found.get("additionalProperties")):
-        yield from _members(document, part, depth + 1)
+        yield from _members(document, part, seen)
     for name in ("allOf", "anyOf", "oneOf"):
         for part in found.get(name) or ():
-            yield from _members(document, part, depth + 1)
+            yield from _members(document, part, seen)
 
 
 def _resolved(document: Mapping[str, Any], part: Any) -> Mapping[str, Any]:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cachewright.cli.options import AsJson, Spec
+from cachewright.cli.options import AsJson
 from cachewright.errors import SpecError
 
 if TYPE_CHECKING:
     from cachewright.checks import Finding, Known
+    from cachewright.evidence.trace import Trace
     from cachewright.spec.document import Document
 
 EXAMPLE = "cachewright check caching.yaml --app app.main:app --trace traffic.trace"
@@ -23,7 +23,12 @@ Format = Literal["text", "json", "sarif", "github"]
 
 
 def check(
-    spec: Spec,
+    specs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SPEC…", help="The specifications.", exists=True, dir_okay=False, show_default=False
+        ),
+    ],
     app: Annotated[
         str | None, typer.Option("--app", help="The application, to look at its routes.", metavar="APP")
     ] = None,
@@ -46,61 +51,70 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Check SPEC: no leak between users, no write without an invalidation, no key with two meanings."""
+    from cachewright.checks import Finding
     from cachewright.checks import check as look
-    from cachewright.checks.fixing import fixed
-    from cachewright.cli.output import count, say, working, write_text
+    from cachewright.cli.output import working
     from cachewright.evidence.tracereader import read_trace
+    from cachewright.jobs.knowing import known_of
     from cachewright.spec.document import load_spec
 
     wanted: Format = "json" if as_json else output
-    try:
-        document = load_spec(spec)
-    except SpecError as error:
-        _write_unreadable(wanted, spec, error)
-        raise
+    unreadable: SpecError | None = None
+    found: dict[Path, list[Finding]] = {}
     known = known_of(app, factory=factory, openapi=openapi)
     with working("Checking …"):
         seen = None if trace is None else read_trace(trace)
-        if fix:
-            result = fixed(document, trace=seen, known=known)
-            document = result.document
-            if result.count:
-                write_text(spec, document.text)
-            say(f"{spec}: {count(result.count, 'change')} made")
-        findings = look(document, trace=seen, known=known)
-    _write(wanted, spec, [f for f in findings if everything or wanted == "json" or f.severity != "info"])
-    _summarise(spec, document, findings, everything=everything)
-    counts = Counter(finding.severity for finding in findings)
+        for spec in specs:
+            try:
+                document = load_spec(spec)
+            except SpecError as error:
+                unreadable = unreadable or error
+                found[spec] = [Finding(error.code, "error", (), error.line, error.column, error.detail)]
+                continue
+            if fix:
+                document = _fixed(spec, document, seen, known)
+            found[spec] = look(document, trace=seen, known=known)
+            _summarise(spec, document, found[spec], everything=everything)
+    _write(wanted, found, everything=everything)
+    if unreadable is not None:
+        raise unreadable
+    counts = Counter(finding.severity for findings in found.values() for finding in findings)
     if counts["error"] or (strict and counts["warning"]):
         raise typer.Exit(1)
 
 
-def _write_unreadable(wanted: Format, spec: Path, error: SpecError) -> None:
-    """A specification that cannot be read is a finding for programs that read findings."""
-    from cachewright.checks import Finding
+def _fixed(spec: Path, document: Document, trace: Trace | None, known: Known) -> Document:
+    from cachewright.checks.fixing import fixed
+    from cachewright.cli.output import count, say, write_text
 
-    if wanted != "text":
-        _write(wanted, spec, [Finding(error.code, "error", (), error.line, error.column, error.detail)])
+    result = fixed(document, trace=trace, known=known)
+    if result.count:
+        write_text(spec, result.document.text)
+    say(f"{spec}: {count(result.count, 'change')} made")
+    return result.document
 
 
-def _write(wanted: Format, spec: Path, findings: Sequence[Finding]) -> None:
+def _write(wanted: Format, found: Mapping[Path, Sequence[Finding]], *, everything: bool) -> None:
+    """The findings on stdout; for people without those that are unreadable files, which they are told of anyway."""
     from cachewright.cli.output import show, write_json
 
+    listed = [(str(spec), finding) for spec, findings in found.items() for finding in findings]
+    shown = [(spec, finding) for spec, finding in listed if everything or finding.severity != "info"]
     match wanted:
         case "text":
-            show(*(line(spec, finding) for finding in findings))
+            show(*(line(spec, finding) for spec, finding in shown if finding.code != SpecError.code))
         case "json":
-            write_json({"findings": [finding.to_json(str(spec)) for finding in findings]})
+            write_json({"findings": [finding.to_json(spec) for spec, finding in listed]})
         case "sarif":
             from importlib.metadata import version
 
             from cachewright.checks.formats import sarif
 
-            write_json(sarif(findings, str(spec), version("cachewright")))
+            write_json(sarif(shown, version("cachewright")))
         case "github":
             from cachewright.checks.formats import github
 
-            show(*(github(finding, str(spec)) for finding in findings))
+            show(*(github(finding, spec) for spec, finding in shown))
 
 
 def _summarise(spec: Path, document: Document, findings: Sequence[Finding], *, everything: bool) -> None:
@@ -122,50 +136,3 @@ def line(spec: Path | str, finding: Finding) -> str:
     place = ":".join(str(part) for part in (spec, finding.line, finding.column) if part is not None)
     mild = "" if finding.severity == "error" else f"({finding.severity}) "
     return f"{place} {finding.code} {mild}{finding.message}"
-
-
-def known_of(app: str | None, *, factory: bool, openapi: Path | None) -> Known:
-    """What the application that is named, and an OpenAPI document, tell. Raises `ApplicationError`."""
-    from cachewright.checks import Known
-    from cachewright.checks.openapi import api_routes
-
-    described = None if openapi is None else api_routes(_read_document(openapi))
-    if app is None:
-        return Known(api=described)
-    from cachewright.capture.appimport import import_app, root_of
-    from cachewright.capture.routes import walk
-
-    root = root_of(import_app(app, factory=factory))
-    if described is None and callable(describe := getattr(root, "openapi", None)):
-        described = api_routes(_described(describe))
-    return Known(routes=walk(root), api=described, tables=_declared_tables())
-
-
-def _described(describe: Callable[[], Any]) -> dict[str, Any]:
-    """The application's own OpenAPI document, with paths as its router has them; empty where it cannot be made."""
-    try:
-        return {**describe(), "servers": []}
-    except Exception:  # noqa: BLE001 - a model that has no JSON Schema must not end the check
-        return {"paths": {}}
-
-
-def _declared_tables() -> dict[str, tuple[str, ...]] | None:
-    """The tables of the application, where it maps any."""
-    if "sqlalchemy.orm" not in sys.modules:
-        return None
-    from cachewright.capture.metadata import declared_tables
-
-    return declared_tables().columns or None
-
-
-def _read_document(path: Path) -> Any:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    from cachewright.errors import UsageError
-
-    try:
-        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except (YAMLError, UnicodeDecodeError) as error:
-        first = str(error).splitlines()[0]
-        raise UsageError(f"{path}: not JSON or YAML: {first}", hint="give an OpenAPI document") from None

@@ -15,6 +15,7 @@ from cachewright.cli import (
     export,
     import_,
     invalidate,
+    mcp,
     record,
     schema,
     serve,
@@ -48,6 +49,7 @@ COMMANDS = (
     invalidate,
     export,
     schema,
+    mcp,
     demo,
 )
 for module in COMMANDS:

@@ -68,11 +68,11 @@ def design(
     """
     import sys
 
-    from cachewright.cli.designing import asked, designed, scored_by
     from cachewright.cli.output import say, working, write_json, write_text
     from cachewright.cli.tables import choices, refusals
     from cachewright.design.rationale import rationale as reasons
     from cachewright.evidence.tracereader import read_trace
+    from cachewright.jobs.designing import asked, designed, scored_by
     from cachewright.spec.document import dumps_spec
 
     at = moment(now)

@@ -18,11 +18,11 @@ EXAMPLE = "cachewright diff caching.yaml caching.new.yaml --fail-on high"
 def diff(
     before: Annotated[
         Path,
-        typer.Argument(metavar="BEFORE", help="The specification that runs.", exists=True, dir_okay=False),
+        typer.Argument(metavar="BEFORE", help="The specification that runs.", show_default=False),
     ],
     after: Annotated[
         Path,
-        typer.Argument(metavar="AFTER", help="The one that is to follow.", exists=True, dir_okay=False),
+        typer.Argument(metavar="AFTER", help="The one that is to follow.", show_default=False),
     ],
     fail_on: Annotated[
         Literal["high", "medium", "low"] | None,

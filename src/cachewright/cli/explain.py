@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
-import inspect
 import re
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from cachewright.cli.options import AsJson
-
-if TYPE_CHECKING:
-    from cachewright.design.result import Design
-    from cachewright.spec.document import Document
 
 EXAMPLE = 'cachewright explain "GET /api/tasks" --spec caching.yaml --trace traffic.trace'
 
@@ -44,6 +37,7 @@ def explain(
 ) -> None:
     """Say what a check or an error means, or why a target is cached as it is, or is not."""
     from cachewright.cli.output import show, write_json
+    from cachewright.jobs.explaining import meaning, reasons
 
     if _CODE.fullmatch(subject):
         document = meaning(subject.upper())
@@ -55,92 +49,6 @@ def explain(
         write_json(document)
     else:
         show(*lines(document))
-
-
-def meaning(code: str) -> dict[str, Any]:
-    """What a check or an error is. Raises `typer.BadParameter` for a code that there is not."""
-    known = {**_errors(), **_checks()}
-    if code not in known:
-        near = difflib.get_close_matches(code, known, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise typer.BadParameter(f"there is no {code}{hint}", param_hint="SUBJECT")
-    return known[code]
-
-
-def _checks() -> dict[str, dict[str, Any]]:
-    from cachewright.checks.rules import RULES
-
-    return {
-        rule.code: {
-            "code": rule.code,
-            "name": rule.name,
-            "severity": rule.severity,
-            "text": inspect.getdoc(rule.look),
-        }
-        for rule in RULES
-    }
-
-
-def _errors() -> dict[str, dict[str, Any]]:
-    from cachewright import errors
-
-    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
-    return {
-        kind.code: {"code": kind.code, "name": kind.__name__, "text": inspect.getdoc(kind)}
-        for kind in kinds
-        if issubclass(kind, errors.CachewrightError)
-    }
-
-
-def reasons(subject: str, spec: Path, trace: Path | None) -> dict[str, Any]:
-    """How a target is cached, and with a trace the evidence; or why an endpoint is not a target.
-
-    Raises `typer.BadParameter` for what is neither in the specification nor in the trace.
-    """
-    from cachewright.cli.designing import designed
-    from cachewright.evidence.tracereader import read_trace
-    from cachewright.spec.document import load_spec
-
-    loaded = load_spec(spec)
-    found = (
-        None if trace is None else designed(read_trace(trace), now=datetime.fromtimestamp(0, UTC))
-    )  # a time that nothing shown depends on
-    document = {"subject": subject, **_as_specified(loaded, subject), **_as_seen(found, subject)}
-    if len(document) == 1:
-        targets = ", ".join(target.subject for target in loaded.spec.cache_targets) or "none"
-        more = "" if trace else "; --trace FILE tells why others were refused"
-        raise typer.BadParameter(f"{subject!r} is no target; there are {targets}{more}", param_hint="SUBJECT")
-    return document
-
-
-def _as_specified(loaded: Document, subject: str) -> dict[str, Any]:
-    from cachewright.spec.target import compile_plan
-
-    for target in compile_plan(loaded).targets.values():
-        if subject in (target.name, f"{target.method} {target.template}", target.template):
-            return {
-                "scope": target.scope.value,
-                "key": target.key.source,
-                "depends_on": [str(tag) for tag in target.depends_on],
-                "ttl_seconds": target.policy.ttl,
-                "levels": list(target.levels),
-                "mode": target.policy.mode,
-                "problem": target.problem,
-            }
-    return {}
-
-
-def _as_seen(found: Design | None, subject: str) -> dict[str, Any]:
-    if found is None:
-        return {}
-    seen: dict[str, Any] = {}
-    if subject in found.hit_rates:
-        seen["hit_rate"] = found.hit_rates[subject]
-    decisions = [d for d in found.to_json()["decisions"] if d["subject"] == subject]
-    refused = [n for n in found.to_json()["not_cached"] if n["endpoint"] == subject]
-    findings = [f for f in found.to_json()["findings"] if f["subject"] == subject]
-    groups = {"decisions": decisions, "not_cached": refused, "findings": findings}
-    return seen | {name: items for name, items in groups.items() if items}
 
 
 def lines(document: Mapping[str, Any]) -> Iterator[str]:

@@ -44,8 +44,8 @@ def invalidate(
 
     Exactly one subject is given, or --user together with --tenant.
     """
-    from cachewright.cli.operators import ask
     from cachewright.cli.output import count, say, write_json
+    from cachewright.jobs.asking import ask
 
     asked: dict[str, Any] = {
         "tags": tag,

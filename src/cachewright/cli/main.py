@@ -23,6 +23,7 @@ ENVIRONMENT = 3
 #: The extra that brings a package which only some commands need.
 EXTRA_OF = {
     "fastapi": "fastapi",
+    "mcp": "mcp",
     "numpy": "design",
     "redis": "redis",
     "rich": "design",

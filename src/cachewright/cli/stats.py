@@ -29,9 +29,9 @@ def stats(
     import json
     import sys
 
-    from cachewright.cli.operators import ask
     from cachewright.cli.output import console, show, write_json
     from cachewright.cli.statistics_tables import figures
+    from cachewright.jobs.asking import ask
 
     if not watch:
         found = ask(url, token, "stats")

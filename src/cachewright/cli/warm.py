@@ -28,8 +28,8 @@ def warm(
 
     Exits with 1 where less than the specification's progress_threshold was loaded.
     """
-    from cachewright.cli.operators import ask
     from cachewright.cli.output import say, write_json
+    from cachewright.jobs.asking import ask
 
     found = ask(url, token, "warm", {} if job is None else {"job": job})["warming"]
     if not detach:
@@ -46,8 +46,8 @@ def warm(
 
 
 def _waited(url: str, token: str | None, job: str | None) -> list[dict[str, Any]]:
-    from cachewright.cli.operators import ask
     from cachewright.cli.output import progressing
+    from cachewright.jobs.asking import ask
 
     with progressing("warming") as show:
         while True:

@@ -1,0 +1,1 @@
+"""What the commands and the tools of agents do, as values: nothing here writes on a screen."""
