@@ -70,6 +70,9 @@ async def test_what_a_client_is_offered(here):
         ("caching_simulate", {"spec": "caching.yaml", "trace": "none.trace"}, "there is no file"),
         ("caching_simulate", {"spec": "caching.yaml", "trace": "caching.yaml", "require": "luck"}, "luck"),
         ("caching_review", {"spec": "caching.yaml"}, "nothing to compare with"),
+        ("caching_design", {}, "skill: backend-caching"),
+        ("caching_design", {"request": "inputs: {cache_targets: 7}\n"}, "cache_targets"),
+        ("caching_design", {"specs": ".."}, "no directory"),
         ("caching_stats", {}, "cachewright mcp --url"),
         ("caching_invalidate", {"tags": ["items"]}, "no running application"),
     ],
@@ -90,6 +93,21 @@ async def test_a_specification_is_given_as_text_and_what_cannot_be_read_is_a_fin
     (finding,) = bad.structured_content["findings"]
     assert (finding["code"], finding["line"]) == ("CWE100", 7)
     assert "did you mean `levels`" in finding["message"]
+
+
+REQUEST = """\
+skill: backend-caching
+inputs:
+  cache_targets:
+  - {endpoint: GET /api/tasks, query_frequency: 100 req/min, avg_query_time_ms: 80}
+"""
+
+
+async def test_a_written_request_is_designed(here):
+    async with here as client:
+        designed = await client.call_tool("caching_design", {"request": REQUEST})
+    assert not designed.is_error, text_of(designed)
+    assert designed.structured_content["specification"].startswith("caching_specification:")
 
 
 async def test_the_eight_calls_over_stdio_beside_a_running_application(shell, monkeypatch):  # noqa: F811 - a fixture
@@ -149,12 +167,12 @@ async def test_warming_is_asked_of_the_administrators_door(tmp_path):
     with serve_app(app) as url:
         project = Project(root=tmp_path, url=url, token=TOKEN)
         async with Client(server(project, version="1")) as client:
-            done = await client.call_tool("caching_warm", {"queries": ["GET /items"]})
+            done = await client.call_tool("caching_warm", {"job": "on_startup"})
             assert done.structured_content == {"loaded": 3}
             await client.call_tool("caching_warm", {})
         async with Client(server(Project(root=tmp_path, url=url, token="wrong"), version="1")) as client:
             refused = await client.call_tool("caching_warm", {})
-    assert asked == [{"queries": ["GET /items"]}, {}]
+    assert asked == [{"job": "on_startup"}, {}]
     assert "does not let us in" in text_of(refused)
 
 

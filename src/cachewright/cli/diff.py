@@ -25,7 +25,7 @@ def diff(
         typer.Argument(metavar="AFTER", help="The one that is to follow.", show_default=False),
     ],
     fail_on: Annotated[
-        Literal["high", "medium", "low"] | None,
+        Literal["low", "medium", "high"] | None,
         typer.Option("--fail-on", help="Exit with 1 on a change of this risk, or a greater one."),
     ] = None,
     as_json: AsJson = False,

@@ -35,17 +35,25 @@ class Asked:
 
 def asked(request: Path | None, project: Path | None) -> Asked:
     """Read the request (`-` is stdin; None asks for everything in `project`). Raises `RequestError`."""
-    from cachewright.request.documents import backend_of
-    from cachewright.request.reading import loads_request
     from cachewright.spec.document import MAX_BYTES, decoded, read_text
 
     if request is None:
-        document, base = loads_request("inputs: {}", str(project)), Path()
-    elif str(request) == STDIN:
-        document = loads_request(decoded(sys.stdin.buffer.read(MAX_BYTES + 1), "<stdin>"), "<stdin>")
-        base = Path()
-    else:
-        document, base = loads_request(read_text(request), str(request)), request.parent
+        return asked_in("inputs: {}", str(project), base=Path(), project=project)
+    if str(request) == STDIN:
+        text = decoded(sys.stdin.buffer.read(MAX_BYTES + 1), "<stdin>")
+        return asked_in(text, "<stdin>", base=Path(), project=project)
+    return asked_in(read_text(request), str(request), base=request.parent, project=project)
+
+
+def asked_in(text: str, name: str, *, base: Path, project: Path | None) -> Asked:
+    """Read a request from its text; files that it names are looked for below `project`, else below `base`.
+
+    Raises `RequestError`.
+    """
+    from cachewright.request.documents import backend_of
+    from cachewright.request.reading import loads_request
+
+    document = loads_request(text, name)
     return Asked(document, backend_of(document.inputs, base=base, project=project))
 
 

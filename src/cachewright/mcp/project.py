@@ -10,7 +10,8 @@ from cachewright.errors import SurroundingsError, UsageError
 from cachewright.evidence.trace import Trace
 from cachewright.evidence.tracereader import read_trace
 from cachewright.jobs.asking import ask
-from cachewright.spec.document import Document, load_spec, loads_spec
+from cachewright.jobs.designing import Asked, asked_in
+from cachewright.spec.document import Document, load_spec, loads_spec, read_text
 
 if TYPE_CHECKING:
     from cachewright.checks import Known
@@ -45,6 +46,26 @@ class Project:
     def spec(self, spec: str) -> Document:
         """A specification, from a path or from its own YAML. Raises `SpecError`, `UsageError`."""
         return loads_spec(spec, "spec") if "\n" in spec else load_spec(self.path(spec))
+
+    def request(self, request: str | None, specs: str | None) -> Asked:
+        """A written request, from a path or from its own text, with the documents below the directory `specs`.
+
+        Raises `RequestError`, `UsageError`.
+        """
+        directory = None if specs is None else self._directory(specs)
+        if request is None:
+            return asked_in("inputs: {}", specs or ".", base=self.root, project=directory)
+        if "\n" in request or request.lstrip().startswith("{"):
+            return asked_in(request, "request", base=self.root, project=directory)
+        path = self.path(request)
+        return asked_in(read_text(path), str(path), base=self.root, project=directory)
+
+    def _directory(self, name: str) -> Path:
+        root = self.root.resolve()
+        found = (root / name).resolve()
+        if not found.is_relative_to(root) or not found.is_dir():
+            raise UsageError(f"there is no directory {name!r} in {root}", hint="`.` is the root itself")
+        return found
 
     def trace(self, name: str | None) -> Trace | None:
         """A recording, where one is named. Raises `EvidenceError`, `UsageError`."""

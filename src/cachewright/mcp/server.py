@@ -77,13 +77,27 @@ def _design_tools(served: MCPServer, project: Project, clock: Callable[[], float
     @served.tool(annotations=_READS)
     @_told
     def caching_design(
-        trace: TracePath,
         *,
+        trace: Annotated[str | None, Field(description="Path of a recording: the best evidence.")] = None,
+        request: Annotated[
+            str | None,
+            Field(
+                description="A written request (`skill: backend-caching`, `inputs:`): a path, or its YAML or JSON."
+            ),
+        ] = None,
+        specs: Annotated[
+            str | None, Field(description="A directory with the project's specifications; `.` is the root.")
+        ] = None,
         namespace: Annotated[str | None, Field(description="The namespace of all keys.")] = None,
         full: Annotated[bool, Field(description="Findings and forecasts too, not only the choices.")] = False,
     ) -> dict[str, Any]:
-        """Design a specification from recorded traffic: what to cache and what not, with the reason for each choice."""
-        return tools.design(project, trace, namespace=namespace, now=now(), full=full)
+        """Design a specification: what to cache and what not, with the reason for each choice.
+
+        From recorded traffic, a written request, or a project's specifications; from several of them, too.
+        """
+        return tools.design(
+            project, trace=trace, request=request, specs=specs, namespace=namespace, now=now(), full=full
+        )
 
     @served.tool(annotations=_READS)
     @_told
@@ -160,13 +174,13 @@ def _live_tools(served: MCPServer, project: Project) -> None:
     @served.tool(annotations=_LOADS)
     @_told
     def caching_warm(
-        queries: Annotated[
-            list[str] | None,
-            Field(description="Names of targets or loaders; all of the specification if none."),
+        job: Annotated[
+            Literal["on_startup", "scheduled"] | None,
+            Field(description="Which of its jobs; all of them if none."),
         ] = None,
     ) -> dict[str, Any]:
-        """Make the running application load entries before anybody asks for them."""
-        return project.ask("warm", {} if queries is None else {"queries": queries})
+        """Make the running application load entries before anybody asks for them. caching_stats shows how far it is."""
+        return project.ask("warm", {} if job is None else {"job": job})
 
 
 def _resources(served: MCPServer) -> None:

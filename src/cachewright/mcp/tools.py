@@ -19,15 +19,25 @@ from cachewright.spec.document import dumps_spec
 
 #: What a design says beyond its choices; asked for with `full`.
 _AT_LENGTH = ("findings", "hit_rates")
+_REQUEST = """\
+skill: backend-caching
+inputs:
+  cache_targets:
+  - {endpoint: GET /api/tasks, query_frequency: 100 req/min, avg_query_time_ms: 80}"""
 
 
 def design(
-    project: Project, trace: str, *, namespace: str | None, now: datetime, full: bool
-) -> dict[str, Any]:
+    project: Project, *, trace: str | None, request: str | None, specs: str | None, namespace: str | None,
+    now: datetime, full: bool,
+) -> dict[str, Any]:  # fmt: skip
     """The specification as YAML, and all that has to be said beside it."""
-    seen = project.trace(trace)
-    assert seen is not None
-    found = designed(seen, now=now, namespace=namespace)
+    if trace is None and request is None and specs is None:
+        raise UsageError(
+            "there is nothing to design from",
+            hint=f"give `trace`, `specs`, or `request`, such as\n{_REQUEST}",
+        )
+    wanted = None if request is None and specs is None else project.request(request, specs)
+    found = designed(project.trace(trace), now=now, namespace=namespace, wanted=wanted)
     beside = {name: value for name, value in found.to_json().items() if full or name not in _AT_LENGTH}
     return {"specification": dumps_spec(found.spec), **beside}
 
