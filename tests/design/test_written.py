@@ -4,12 +4,15 @@ from datetime import UTC, datetime
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cachewright.checks import check
 from cachewright.design.written.planner import design_written
 from cachewright.errors import RequestError
 from cachewright.request.backend import Backend, Endpoint, Parameter, Prohibition, Table, TimeLimit
 from cachewright.request.reading import loads_request
+from cachewright.request.structured import from_content
 from cachewright.spec.document import dumps_spec, loads_spec
 from cachewright.spec.keys import KeyTemplate
 
@@ -360,6 +363,56 @@ def test_no_request_by_name_overrules_safety(fields, code):
 def test_answers_that_hold_secrets_are_not_kept():
     backend = Backend(endpoints=(Endpoint("GET", "/api/users", secrets=("hashed_password",)),))
     assert codes(designed(asked(endpoint="GET /api/users"), backend)) == {"GET /api/users": "sensitive"}
+
+
+@pytest.mark.parametrize("name", ["a b", "x:y", "{z}", "all*"])
+def test_what_no_key_can_hold_is_not_cached(name):
+    assert codes(designed(asked(endpoint="GET /a", parameters=[name]))) == {"GET /a": "unkeyable_reads"}
+
+
+def test_what_a_document_calls_an_endpoint_and_is_none_is_left_out():
+    backend = Backend(endpoints=tuple(Endpoint("GET", path) for path in ("nope", "/a b", "/a?b=1", "/tasks")))
+    found = designed({}, backend)
+    assert [one.subject for one in found.spec.cache_targets] == ["GET /tasks"]
+
+
+_ODD = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "get",
+                    "/a",
+                    "/b/{c}",
+                    "name",
+                    "in",
+                    "parameters",
+                    "schema",
+                    "$ref",
+                    "path",
+                    "columns",
+                    "type",
+                ]
+            )
+            | st.text(max_size=5),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    root=st.sampled_from(["paths", "endpoints", "entities", "api_specification", "database_schema"]),
+    content=_ODD,
+)
+def test_whatever_a_document_holds_there_is_a_design(root, content):
+    found = from_content({root: content}, "spec.yaml") or Backend()
+    loads_spec(dumps_spec(designed({}, found).spec))
 
 
 def test_how_stale_an_answer_may_be_lets_the_clock_in():

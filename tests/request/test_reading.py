@@ -171,6 +171,27 @@ def test_what_a_design_is_may_be_asked_for_in_words():
     assert loads_request(f'inputs:\n  task: "{task}"\n').inputs.task == task
 
 
+def test_sections_of_a_specification_are_read_in_the_requests_mixed_shapes():
+    text = """\
+inputs:
+  cache_warming:
+    enabled: true
+    - on_startup:
+      queries: [{name: hot}]
+    - predictive:
+      - user_based: true
+      behavior_pattern: mornings
+  alerts:
+    - low_hit_rate:
+      threshold: 0.4
+"""
+    document = loads_request(text)
+    assert document.inputs.cache_warming.on_startup.queries[0].name == "hot"
+    assert document.inputs.cache_warming.predictive.behavior_pattern == "mornings"
+    assert document.inputs.alerts.low_hit_rate.threshold == 0.4
+    assert len(document.normalised) == 3
+
+
 _LINES = CONVENTION.splitlines(keepends=True)
 _TWISTS = st.sampled_from(
     [

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from cachewright.evidence.trace import ForeignKey
+
+_PLACE = re.compile(r"(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) /[^\s?#]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,11 @@ class Backend:
     prohibitions: tuple[Prohibition, ...] = ()
     sources: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    @property
+    def places(self) -> tuple[Endpoint, ...]:
+        """The endpoints whose method and path a specification can name."""
+        return tuple(one for one in self.endpoints if _PLACE.fullmatch(one.subject))
 
     def endpoint(self, method: str, path: str) -> Endpoint | None:
         """The endpoint of this place; parameters may have other names."""

@@ -14,6 +14,7 @@ from cachewright.spec.model import ROOT
 from cachewright.spec.problems import did_you_mean
 from cachewright.spec.section import Path
 from cachewright.spec.source import Builder, Position, parse
+from cachewright.spec.tolerance import Entry, normalise
 from cachewright.spec.validating import nearest, validated
 
 _BEGINS = f'a request begins with `skill: "{SKILL}"` and `inputs:`'
@@ -81,6 +82,13 @@ def _read(text: str, name: str) -> RequestDocument:
     if not isinstance(parsed.root, MappingNode):
         raise builder.error(parsed.root, "expected a mapping with the key `inputs`", hint=_BEGINS)
     names = [str(key.value) for key, _ in parsed.root.value]
+    entries: list[Entry] = []
+    notes: list[str] = []
+    for key, value in parsed.root.value:
+        shaped, said = normalise(value) if key.value == "inputs" else (value, ())
+        entries.append((key, shaped))
+        notes += said
+    parsed.root.value = entries
     data = builder.build(parsed.root)
     for path in (("skill",), ("output_format",), ("inputs", "output_format")):
         _addressed(data, path, builder.positions, name)
@@ -89,7 +97,7 @@ def _read(text: str, name: str) -> RequestDocument:
     if data["inputs"] is None:
         data["inputs"] = {}
     request, respelt = validated(Request, data, builder.positions, name)
-    document = RequestDocument(request, builder.positions, (*parsed.notes, *respelt), name)
+    document = RequestDocument(request, builder.positions, (*parsed.notes, *notes, *respelt), name)
     for field in ("task", "reason"):
         _in_scope(document, field)
     return document

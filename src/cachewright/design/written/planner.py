@@ -108,8 +108,7 @@ def _wanted(inputs: Inputs, backend: Backend) -> Iterable[Known]:
         return [known(asked, index, backend, named=True) for index, asked in enumerate(inputs.cache_targets)]
     return [
         known(AskedTarget(endpoint=endpoint.subject), index, backend, named=False)
-        for index, endpoint in enumerate(backend.endpoints)
-        if " " not in endpoint.path
+        for index, endpoint in enumerate(backend.places)
     ]
 
 

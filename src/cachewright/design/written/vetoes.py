@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from cachewright.design.candidates import HIT_MS
+from cachewright.design.patterns import unwritable
 from cachewright.design.result import NotCached
 from cachewright.design.written.facts import Known, columns_of
 from cachewright.request.backend import Backend, Prohibition
@@ -23,7 +24,7 @@ _MOMENT_PARAMETERS = re.compile(
 
 def veto(target: Known, backend: Backend) -> NotCached | None:
     """The first reason that no request can overrule."""
-    for check in (_forbidden, _unsafe, _sensitive, _secrets, _writes, _moments, _edge):
+    for check in (_forbidden, _unsafe, _sensitive, _secrets, _unkeyable, _writes, _moments, _edge):
         found = check(target, backend)
         if found is not None:
             return found
@@ -99,6 +100,14 @@ def _secrets(target: Known, backend: Backend) -> NotCached | None:
         return None
     text = f"Its answers hold {', '.join(sorted(set(found)))}: secrets are never kept."
     return NotCached(target.subject, "sensitive", text)
+
+
+def _unkeyable(target: Known, _: Backend) -> NotCached | None:
+    names = unwritable((*target.path_fields, *target.parameters))
+    if not names:
+        return None
+    text = f"Its answers differ by {', '.join(map(repr, names))}, which no key can hold."
+    return NotCached(target.subject, "unkeyable_reads", text)
 
 
 def _writes(target: Known, _: Backend) -> NotCached | None:
