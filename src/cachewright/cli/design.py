@@ -59,6 +59,15 @@ def design(
             "--now", help="The time of the design, for equal outputs (ISO 8601, with a zone).", metavar="TIME"
         ),
     ] = None,
+    most: Annotated[
+        int,
+        typer.Option(
+            "--sample",
+            help="Of more reading requests than this some stand for the others; 0 keeps all.",
+            metavar="REQUESTS",
+            min=0,
+        ),
+    ] = 20_000,
     as_json: AsJson = False,
 ) -> None:
     """Design a specification: what to cache and what not, and the evidence for every choice.
@@ -79,7 +88,7 @@ def design(
     if trace is None and request is None and project is None:
         raise typer.BadParameter("give a TRACE, --request FILE or --project DIR", param_hint="TRACE")
     wanted = None if request is None and project is None else asked(request, project)
-    seen = None if trace is None else read_trace(trace)
+    seen = None if trace is None else read_trace(trace, most=most or None)
     with working("Analysing and replaying …"):
         found = designed(seen, now=at, namespace=namespace, wanted=wanted)
     specification = dumps_spec(found.spec)

@@ -208,6 +208,8 @@ class Trace:
     `sampled` is the share of the keys whose histories were kept, `left_out` the number of requests that were
     not; requests that wrote were always kept. `unknown` is what the source could not tell, where that is no
     recording (`source` names it): `sql` (or `binds` of it), `digests`, `reads`, `identity`, `durations`, `times`.
+    `weights` says for how many requests of the recording one stands, by its number, where a large recording was
+    thinned when it was read; all others stand for themselves. `derived` remembers what was worked out from it.
     """
 
     application: str
@@ -227,6 +229,11 @@ class Trace:
     left_out: int = 0
     unknown: frozenset[str] = frozenset()
     source: str = ""
+    weights: Mapping[int, float] = field(default_factory=dict)
+
+    def weight(self, request: int) -> float:
+        """For how many requests of the recording this one stands."""
+        return self.weights.get(request, 1.0)
 
     def comparable(self) -> Callable[[RequestSeen], bool]:
         """What tells whether the digest of a request leaves out only what may be left out."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cachewright.evidence.parts import all_parts, files_beside
+from cachewright.evidence.thinning import thin
 from cachewright.evidence.trace import (
     ImageSeen,
     ParamSeen,
@@ -35,8 +36,10 @@ from cachewright.evidence.traceschema import (
 )
 
 
-def read_trace(path: Path | str) -> Trace:
+def read_trace(path: Path | str, *, most: int | None = None) -> Trace:
     """The whole trace in a file, also while it is being written, or after the recording process was killed.
+
+    Of more than `most` requests some are left out, and the others stand for them (see `thinning`).
 
     The parts of its recording that stand beside it belong to it. A statement of a request that never ended has
     `request=None`. Raises `EvidenceError` for a file that is
@@ -46,9 +49,14 @@ def read_trace(path: Path | str) -> Trace:
     with reading(path) as connection:
         connection.execute("BEGIN")
         if not files_beside(path) or len(parts := all_parts(path)) == 1:
-            return _Reader(connection).trace()
+            return _read(connection, most)
     with merged([part.path for part in parts]) as connection:
-        return _Reader(connection).trace()
+        return _read(connection, most)
+
+
+def _read(connection: sqlite3.Connection, most: int | None) -> Trace:
+    weights = {} if most is None else thin(connection, most)
+    return _Reader(connection, weights).trace()
 
 
 @dataclass(slots=True)
@@ -56,6 +64,7 @@ class _Reader:
     """The rows of one file on their way to being values; what rows share is one object."""
 
     connection: sqlite3.Connection
+    weights: Mapping[int, float]
     values: dict[int, Value] = field(default_factory=dict)
     names: dict[int, tuple[str, ...]] = field(default_factory=dict)
     sets: dict[int, frozenset[str]] = field(default_factory=dict)
@@ -96,6 +105,7 @@ class _Reader:
             left_out=int(meta["left_out"]),
             unknown=frozenset(json.loads(meta.get("unknown", "[]"))),
             source=meta.get("source", ""),
+            weights=self.weights,
         )
 
     def _rows(self, query: str) -> Iterator[Any]:

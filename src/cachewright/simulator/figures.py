@@ -21,15 +21,22 @@ from cachewright.spec.semantics import Reason
 _MILLISECOND = 1_000_000
 
 
+def _counts() -> dict[str, float]:
+    return defaultdict(float)
+
+
 @dataclass(slots=True)
 class Run:
-    """What one replay counted by route; `hits` has the moment of the lookup (ns) by number of request."""
+    """What one replay counted by route; `hits` has the moment of the lookup (ns) by number of request.
+
+    Counts are of the whole recording: a lookup that stands for several counts as so many.
+    """
 
     hits: dict[int, int] = field(default_factory=dict)
-    hits_of: Counter[int] = field(default_factory=Counter)
-    lookups_of: Counter[int] = field(default_factory=Counter)
-    misses_of: dict[int, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    refused_of: dict[int, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    hits_of: dict[int, float] = field(default_factory=lambda: defaultdict(float))
+    lookups_of: dict[int, float] = field(default_factory=lambda: defaultdict(float))
+    misses_of: dict[int, dict[str, float]] = field(default_factory=lambda: defaultdict(_counts))
+    refused_of: dict[int, dict[str, float]] = field(default_factory=lambda: defaultdict(_counts))
     bypassed_of: dict[int, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     wrong_of: Counter[int] = field(default_factory=Counter)
     undecided_of: Counter[int] = field(default_factory=Counter)
@@ -40,17 +47,19 @@ class Run:
     def hit(self, lookup: Lookup) -> None:
         """The entry was served."""
         self.hits[lookup.request.id] = lookup.at
-        self.hits_of[lookup.route.id] += 1
-        self.lookups_of[lookup.route.id] += 1
+        self.hits_of[lookup.route.id] += lookup.weight
+        self.lookups_of[lookup.route.id] += lookup.weight
 
     def missed(self, lookup: Lookup, reason: Reason) -> None:
         """The application was asked."""
-        self.misses_of[lookup.route.id][reason.value] += 1
-        self.lookups_of[lookup.route.id] += 1
+        self.misses_of[lookup.route.id][reason.value] += lookup.weight
+        self.lookups_of[lookup.route.id] += lookup.weight
 
     def refused(self, lookup: Lookup, reasons: Iterable[Reason]) -> None:
         """A load was not kept."""
-        self.refused_of[lookup.route.id].update(reason.value for reason in reasons)
+        refused = self.refused_of[lookup.route.id]
+        for reason in reasons:
+            refused[reason.value] += lookup.weight
 
     def bypassed(self, lookup: Lookup, reason: Reason) -> None:
         """There was no lookup."""
@@ -72,7 +81,7 @@ class Run:
     @property
     def rate(self) -> float | None:
         """Hits per lookup of all routes."""
-        return rate(self.hits_of.total(), self.lookups_of.total())
+        return rate(sum(self.hits_of.values()), sum(self.lookups_of.values()))
 
 
 def figures(
@@ -90,7 +99,7 @@ def figures(
     for request in trace.requests:
         if request.route is not None:
             requests[request.route].append(request)
-    told = _Teller(prepared, runs, served, worst, hit_ms)
+    told = _Teller(trace, prepared, runs, served, worst, hit_ms)
     rates = [run.rate for run in runs if run.rate is not None]
     return Outcome(
         routes=tuple(
@@ -98,9 +107,9 @@ def figures(
             for route in sorted(trace.routes, key=lambda route: (route.template, route.method))
             if route.id in requests
         ),
-        database=_database(trace.statements, served.hits),
-        lookups=served.lookups_of.total(),
-        hits=served.hits_of.total(),
+        database=_database(trace.statements, served.hits, trace),
+        lookups=round(sum(served.lookups_of.values())),
+        hits=round(sum(served.hits_of.values())),
         hit_rate=served.rate,
         low=min(rates, default=None),
         high=max(rates, default=None),
@@ -114,6 +123,7 @@ def figures(
 
 @dataclass(frozen=True, slots=True)
 class _Teller:
+    trace: Trace
     prepared: Prepared
     runs: Sequence[Run]
     served: Run
@@ -124,7 +134,7 @@ class _Teller:
         served = self.served
         rates = [found for run in self.runs if (found := run.rate_of(route)) is not None]
         statements = [s for request in requests for s in self.prepared.statements.get(request.id, ())]
-        database = _database(statements, served.hits)
+        database = _database(statements, served.hits, self.trace)
         bypassed = Counter(served.bypassed_of[route])
         bypassed.update(
             self.prepared.bypassed[r.id].value for r in requests if r.id in self.prepared.bypassed
@@ -132,14 +142,14 @@ class _Teller:
         return RouteOutcome(
             route=name,
             cached=bool(served.lookups_of[route] or bypassed),
-            requests=len(requests),
-            lookups=served.lookups_of[route],
-            hits=served.hits_of[route],
+            requests=round(sum(self.trace.weight(request.id) for request in requests)),
+            lookups=round(served.lookups_of[route]),
+            hits=round(served.hits_of[route]),
             hit_rate=served.rate_of(route),
             low=min(rates, default=None),
             high=max(rates, default=None),
-            misses=dict(served.misses_of[route].most_common()),
-            refused=dict(served.refused_of[route].most_common()),
+            misses=_most_first(served.misses_of[route]),
+            refused=_most_first(served.refused_of[route]),
             bypassed=dict(bypassed.most_common()),
             before=latency_of([_duration(request) for request in requests]),
             after=latency_of([self._after(request) for request in requests]),
@@ -157,21 +167,26 @@ class _Teller:
         return _duration(request) if at is None else (at - request.started) / _MILLISECOND + self.hit_ms
 
 
+def _most_first(counts: Mapping[str, float]) -> dict[str, int]:
+    return {name: round(counts[name]) for name in sorted(counts, key=lambda name: -counts[name])}
+
+
 def _duration(request: RequestSeen) -> float:
     return max(0, request.answered - request.started) / _MILLISECOND
 
 
-def _database(statements: Iterable[StatementSeen], hits: Mapping[int, int]) -> DatabaseOutcome:
+def _database(statements: Iterable[StatementSeen], hits: Mapping[int, int], trace: Trace) -> DatabaseOutcome:
     """A hit spares the statements that its request ran after the lookup."""
-    queries_before = queries_after = time_before = time_after = 0
+    queries_before = queries_after = time_before = time_after = 0.0
     for statement in statements:
-        took = statement.ended - statement.started
-        queries_before += 1
+        weight = 1.0 if statement.request is None else trace.weight(statement.request)
+        took = (statement.ended - statement.started) * weight
+        queries_before += weight
         time_before += took
         at = None if statement.request is None else hits.get(statement.request)
         if at is None or statement.started < at:
-            queries_after += 1
+            queries_after += weight
             time_after += took
     return DatabaseOutcome(
-        queries_before, queries_after, time_before / _MILLISECOND, time_after / _MILLISECOND
+        round(queries_before), round(queries_after), time_before / _MILLISECOND, time_after / _MILLISECOND
     )

@@ -38,7 +38,8 @@ class Lookup:
     """One request that asks the cache.
 
     `at` is when it asks (ns); `tags` are predicted for it; `watched` are the tags that stand for exactly what
-    its recorded load read; `credential_seconds` is what is left of the credential at `at`.
+    its recorded load read; `credential_seconds` is what is left of the credential at `at`. It stands for
+    `weight` lookups of the recording.
     """
 
     request: RequestSeen
@@ -55,6 +56,7 @@ class Lookup:
     watched: frozenset[str]
     tables: frozenset[str]
     statements: tuple[StatementSeen, ...]
+    weight: float = 1.0
 
     @property
     def own_tags(self) -> tuple[str, ...]:
@@ -186,6 +188,7 @@ class _Binder:
             watched=_watched(reads, self._sets),
             tables=frozenset(read.table for read in reads),
             statements=statements,
+            weight=self._trace.weight(request.id),
         )
 
     def _full_key(self, key: str, request: RequestSeen) -> tuple[str, ...]:

@@ -175,7 +175,7 @@ def percentile(ordered: Sequence[float], share: float) -> float:
     return ordered[max(0, min(len(ordered), rank) - 1)]
 
 
-def rate(hits: int, lookups: int) -> float | None:
+def rate(hits: float, lookups: float) -> float | None:
     """Hits per lookup, None without lookups: an unknown is no zero."""
     return hits / lookups if lookups else None
 

@@ -152,7 +152,9 @@ class _Replay:
     entries: OrderedDict[tuple[str, ...], _Entry] = field(default_factory=OrderedDict)
     refreshing: set[tuple[tuple[str, ...], bytes | None]] = field(default_factory=set)
     acceptances: dict[tuple[str | None, tuple[str, ...]], Acceptance] = field(default_factory=dict)
-    size: int = 0
+    shares: dict[tuple[str, ...], float] = field(default_factory=dict)
+    count: float = 0.0
+    size: float = 0.0
     found: Run = field(default_factory=Run)
 
     def run(self) -> Run:
@@ -305,10 +307,24 @@ class _Replay:
             self.acceptances[lookup.request.credential, lookup.key] = accepted
 
     def _store(self, key: tuple[str, ...], entry: _Entry) -> None:
-        before = self.entries.pop(key, None)
-        self.size += entry.filled_by.request.size - (before.filled_by.request.size if before else 0)
+        self._forget(key)
         self.entries[key] = entry
+        self._hold(entry, self._share(key, entry.filled_by))
         if self.settings.max_entries is not None and len(self.entries) > self.settings.max_entries:
-            self.size -= self.entries.popitem(last=False)[1].filled_by.request.size
-        self.found.peak_entries = max(self.found.peak_entries, len(self.entries))
-        self.found.peak_bytes = max(self.found.peak_bytes, self.size)
+            self._forget(next(iter(self.entries)))
+        self.found.peak_entries = max(self.found.peak_entries, round(self.count))
+        self.found.peak_bytes = max(self.found.peak_bytes, round(self.size))
+
+    def _forget(self, key: tuple[str, ...]) -> None:
+        entry = self.entries.pop(key, None)
+        if entry is not None:
+            self._hold(entry, -self.shares[key])
+
+    def _hold(self, entry: _Entry, share: float) -> None:
+        self.count += share
+        self.size += share * entry.filled_by.request.size
+
+    def _share(self, key: tuple[str, ...], lookup: Lookup) -> float:
+        """For how many entries this one stands: of a key that was thinned in time, for itself."""
+        share = self.shares[key] = min(self.shares.get(key, lookup.weight), lookup.weight)
+        return share
