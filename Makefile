@@ -33,6 +33,8 @@ check: $(STAMP)  ## lint, format, types, and the floors between rooms
 bench: $(STAMP)  ## print how fast things are, as ratios measured side by side
 	@$(BIN)/python benchmarks/http_hit.py
 	@$(BIN)/python benchmarks/recording.py
+	@$(BIN)/python benchmarks/curves.py
+	@$(BIN)/python benchmarks/large_traces.py
 
 docs: $(STAMP)  ## write the generated pages of docs/reference
 	@$(BIN)/python docs/generate.py

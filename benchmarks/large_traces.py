@@ -96,7 +96,7 @@ class Shop:
     def add(self, number: int) -> None:
         """One request, with its statement and its transaction."""
         dice = self.dice
-        self.now += dice.randrange(1_000_000, 9_000_000)
+        self.now += dice.randrange(100_000, 1_000_000)
         at = self.now
         route = bisect(_WEIGHTS, dice.random() * _WEIGHTS[-1]) + 1
         user = dice.randrange(USERS)
@@ -118,6 +118,7 @@ class Shop:
             {1: self.prices, 3: self.orders}.get(route, {}).get(subject, 0) if subject else self.everything
         )
         took = dice.randrange(2_000_000, 8_000_000)
+        self.now += took
         binds = {"0": self.value(number % 997)} if route in (5, 6) else {}
         if route == 5:
             binds = {"0": self.value(user), "1": self.value(number % 997)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,8 @@ import typer
 
 from cachewright.cli.options import AsJson
 
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(k|m|g)?i?b?")
+_UNITS = {None: 1, "k": 2**10, "m": 2**20, "g": 2**30}
 EXAMPLE = """\
 cachewright design traffic.trace -o caching.yaml --rationale rationale.md --report report.html
 cachewright design --request request.yaml -o caching.yaml"""
@@ -68,6 +71,18 @@ def design(
             min=0,
         ),
     ] = 20_000,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            "--memory",
+            help="Room for entries in each process, such as 64MB; what pays when not given.",
+            metavar="SIZE",
+        ),
+    ] = None,
+    redis: Annotated[
+        bool, typer.Option("--redis/--no-redis", help="Whether there is a Redis to share entries in.")
+    ] = True,
+    workers: Annotated[int, typer.Option("--workers", help="Processes that serve.", metavar="N", min=1)] = 1,
     as_json: AsJson = False,
 ) -> None:
     """Design a specification: what to cache and what not, and the evidence for every choice.
@@ -79,6 +94,7 @@ def design(
 
     from cachewright.cli.output import say, working, write_json, write_text
     from cachewright.cli.tables import choices, refusals
+    from cachewright.design.budget import Budget
     from cachewright.design.rationale import rationale as reasons
     from cachewright.evidence.tracereader import read_trace
     from cachewright.jobs.designing import asked, designed, scored_by
@@ -90,7 +106,13 @@ def design(
     wanted = None if request is None and project is None else asked(request, project)
     seen = None if trace is None else read_trace(trace, most=most or None)
     with working("Analysing and replaying …"):
-        found = designed(seen, now=at, namespace=namespace, wanted=wanted)
+        found = designed(
+            seen,
+            now=at,
+            namespace=namespace,
+            wanted=wanted,
+            budget=Budget(memory_of(memory), redis=redis, workers=workers),
+        )
     specification = dumps_spec(found.spec)
     if output is not None:
         write_text(output, specification)
@@ -116,6 +138,19 @@ def design(
         say(*(f"{kind}: {text}" for text in texts))
     if output is not None:
         say(f"next: cachewright check {output}{'' if trace is None else f' --trace {trace}'}")
+
+
+def memory_of(text: str | None) -> int | None:
+    """Bytes of `--memory`. Raises `typer.BadParameter`."""
+    if text is None:
+        return None
+    match = _SIZE.fullmatch(text.strip().lower())
+    size = int(float(match[1]) * _UNITS[match[2]]) if match else 0
+    if not size:
+        raise typer.BadParameter(
+            f"{text!r} is no size; write 64MB, 512KB or a number of bytes", param_hint="--memory"
+        )
+    return size
 
 
 def moment(text: str | None) -> datetime:

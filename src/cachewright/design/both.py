@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
+from cachewright.design.budget import Budget
 from cachewright.design.planner import Score, design
 from cachewright.design.result import Decision, Design, NotCached
 from cachewright.design.written import assembly
@@ -27,6 +28,7 @@ def design_both(
     now: datetime,
     namespace: str | None = None,
     score: Score,
+    budget: Budget | None = None,
 ) -> Design:
     """Design the endpoints that `trace` saw from it, the rest of the request from its words.
 
@@ -35,7 +37,7 @@ def design_both(
     """
     inputs = document.inputs
     wanted = {assembly.subject_of(asked): asked for asked in inputs.cache_targets}
-    traced = design(trace, now=now, namespace=namespace, score=score, asked=wanted.keys())
+    traced = design(trace, now=now, namespace=namespace, score=score, asked=wanted.keys(), budget=budget)
     seen = {target.subject for target in traced.spec.cache_targets}
     seen |= {no.endpoint for no in traced.not_cached if no.figures.get("requests") != 0}
     written = design_written(document, backend, now=now, namespace=namespace, seen=seen)

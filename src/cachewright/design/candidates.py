@@ -21,6 +21,7 @@ from cachewright.spec.sensitive import secret_words, sensitive_words
 LEAST_CHANGES = 10
 #: Where fewer changes were seen, so many times the same answer must have come back.
 LEAST_REPEATED = 30
+#: A route is refused where its hit rate is under this for all that the recording can tell.
 LEAST_HIT_RATE = 0.2
 #: What a hit costs in milliseconds; a route that is faster gains nothing.
 HIT_MS = 0.4
@@ -68,7 +69,7 @@ def by_replay(profile: Profile, outcome: RouteOutcome) -> NotCached | None:
         )
         return _no(subject, "wrong_answers", text, wrong=outcome.wrong_answers, hits=outcome.hits)
     rate = outcome.hits / outcome.lookups if outcome.lookups else 0.0
-    if rate >= LEAST_HIT_RATE:
+    if rate + (outcome.margin or 0.0) >= LEAST_HIT_RATE:
         return None
     changes = profile.changes
     written = (changes.explained + changes.needless) / changes.pairs if changes.pairs else 0.0

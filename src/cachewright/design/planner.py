@@ -7,22 +7,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from cachewright.analysis.analyses import findings
 from cachewright.analysis.findings import Finding
 from cachewright.analysis.study import Profile, Study, profiles, study
 from cachewright.design import remarks, sections
+from cachewright.design.budget import Budget, rooms
 from cachewright.design.candidates import DOUBTS, by_changes, by_itself, by_replay, unsafe_method
 from cachewright.design.estimates import estimated
 from cachewright.design.patterns import key_patterns, tag_text
 from cachewright.design.result import Decision, Design, NotCached
 from cachewright.evidence.trace import Trace
+from cachewright.simulator.curves import ttl_curve
 from cachewright.simulator.outcome import Outcome, RouteOutcome
+from cachewright.simulator.shapes import Shape, by_name, shape_of, streams
+from cachewright.simulator.stream import Stream
 from cachewright.spec.cache_targets import CacheTarget
+from cachewright.spec.document import Document
 from cachewright.spec.model import CachingSpecification, Meta
-from cachewright.spec.strategy import CacheStrategy, StrategyOverride, TtlOverride
+from cachewright.spec.strategy import CacheStrategy, EvictionOverride, StrategyOverride, TtlOverride
+from cachewright.spec.target import compile_plan
 from cachewright.spec.tenancy import Identity as IdentitySection
 
 Score = Callable[[CachingSpecification], Outcome]
@@ -41,7 +47,7 @@ _COMMON_MODULES = frozenset({"main", "app", "api", "src", "server", "asgi", "wsg
 class _Plan:
     """A choice under way.
 
-    The profiles that are still in, the lives of their entries, the reasons of the others.
+    The profiles that are still in, the lives and the room (bytes) of their entries, the reasons of the others.
     """
 
     found: Study
@@ -52,6 +58,9 @@ class _Plan:
     refused: Mapping[str, NotCached] = field(default_factory=dict)
     outcomes: Mapping[str, RouteOutcome] = field(default_factory=dict)
     lives: Mapping[str, int] = field(default_factory=dict)
+    shapes: Mapping[str, Shape] = field(default_factory=dict)
+    rooms: Mapping[str, int] = field(default_factory=dict)
+    budget: Budget = field(default_factory=Budget)
 
 
 def design(
@@ -61,6 +70,7 @@ def design(
     namespace: str | None = None,
     score: Score,
     asked: Collection[str] = (),
+    budget: Budget | None = None,
 ) -> Design:
     """Design a specification for the application that `trace` was recorded from.
 
@@ -72,7 +82,8 @@ def design(
         name = namespace or _namespace(trace.application)
         return estimated(trace, now=now, namespace=name, generator=GENERATOR)
     found = study(trace)
-    plan = _settle(found, namespace or _namespace(trace.application), now, score, asked)
+    start = _Plan(found, namespace or _namespace(trace.application), now, budget=budget or Budget())
+    plan = _settle(start, score, asked)
     numbered = findings(found, plan.judged)
     spec = _specification(plan, numbered)
     not_cached = tuple(
@@ -86,7 +97,11 @@ def design(
         assumptions=remarks.assumptions(found, plan.chosen),
         clarifications_needed=remarks.clarifications(found),
         not_cached=(*not_cached, *remarks.never_asked(trace)),
-        warnings=(*_overruled(plan, asked), *remarks.warnings(trace)),
+        warnings=(
+            *_overruled(plan, asked),
+            *remarks.warnings(trace),
+            *remarks.spent(plan.budget, plan.shapes),
+        ),
         sources=_sources(trace),
         findings=numbered,
         hit_rates={
@@ -94,6 +109,7 @@ def design(
             for profile in plan.chosen
             if (outcome := plan.outcomes.get(profile.route.subject)) and outcome.lookups
         },
+        shapes=by_name(plan.shapes),
     )
 
 
@@ -109,13 +125,20 @@ def _overruled(plan: _Plan, asked: Collection[str]) -> Iterator[str]:
             yield f"{subject}: {no.reason} It is designed because it was asked for by name."
 
 
-def _settle(found: Study, namespace: str, now: datetime, score: Score, asked: Collection[str]) -> _Plan:
+def _settle(start: _Plan, score: Score, asked: Collection[str]) -> _Plan:
     """Refuse until nothing is left to refuse: each refusal may change what the others must share."""
+    found = start.found
     refused = {route.subject: no for route in found.record.routes if (no := unsafe_method(route)) is not None}
     for standing in found.standings:
         no = by_itself(standing, found.identity, DOUBTS if standing.route.subject in asked else ())
         if no is not None:
             refused[standing.route.subject] = no
+    if start.budget.alone is not None:
+        refused.update(
+            (s.route.subject, NotCached(s.route.subject, "needs_redis", start.budget.alone))
+            for s in found.standings
+            if s.route.subject not in refused
+        )
     judged: dict[str, Profile] = {}
     while True:
         admitted = {standing.route.subject for standing in found.standings} - refused.keys()
@@ -127,7 +150,7 @@ def _settle(found: Study, namespace: str, now: datetime, score: Score, asked: Co
             for profile in current
             if (no := by_changes(profile, waived.get(profile.route.subject, ()))) is not None
         }
-        plan = _Plan(found, namespace, now, judged, current, refused)
+        plan = replace(start, judged=judged, chosen=current, refused=refused)
         if not fresh and current:
             plan = _lived(plan, score)
             fresh = {
@@ -135,35 +158,59 @@ def _settle(found: Study, namespace: str, now: datetime, score: Score, asked: Co
                 for profile in current
                 if (no := by_replay(profile, plan.outcomes[profile.route.subject])) is not None
                 and no.code not in waived.get(profile.route.subject, ())
-            }
+            } or _without_room(plan)
         if not fresh:
             return plan
         refused = {**refused, **fresh}
 
 
-def _lived(plan: _Plan, score: Score) -> _Plan:
-    """`plan` with the life of each target's entries.
+def _without_room(plan: _Plan) -> dict[str, NotCached]:
+    """Targets for which the budget leaves less than one entry."""
+    return {
+        subject: NotCached(
+            subject,
+            "no_room",
+            f"In {plan.budget.memory} bytes other targets spare more time per byte; one entry takes "
+            f"{shape.mean_bytes:.0f}.",
+            {"mean_bytes": round(shape.mean_bytes)},
+        )
+        for subject, shape in plan.shapes.items()
+        if plan.budget.memory is not None and plan.rooms[subject] < shape.mean_bytes
+    }
 
-    The default, longer while that gains and nothing is wrong.
+
+def _lived(plan: _Plan, score: Score) -> _Plan:
+    """`plan` with the life and the room of each target's entries, and the replay that speaks for them.
+
+    The default life, longer while the curve gains; where a longer one served anything wrong, the default.
     """
     subjects = [profile.route.subject for profile in plan.chosen]
-    lives = dict.fromkeys(subjects, DEFAULT_TTL)
-    best = _scored(plan, lives, score)
-    for life in LONGER_TTLS:
-        if plan.found.record.seconds <= DEFAULT_TTL:
-            break
-        tried = _scored(plan, dict.fromkeys(subjects, life), score)
-        for subject in subjects:
-            gained = tried[subject].hits - best[subject].hits
-            if not tried[subject].wrong_answers and gained >= max(1, LEAST_GAIN * tried[subject].lookups):
-                lives[subject] = life
-                best[subject] = tried[subject]
-    return _Plan(plan.found, plan.namespace, plan.now, plan.judged, plan.chosen, plan.refused, best, lives)
+    document = Document(spec=_specification(plan, ()), positions={})
+    reads = streams(plan.found.record.trace, compile_plan(document))
+    long_enough = plan.found.record.seconds > DEFAULT_TTL
+    lives = {subject: _life(reads[subject]) if long_enough else DEFAULT_TTL for subject in reads}
+    plan = replace(plan, lives={**dict.fromkeys(subjects, DEFAULT_TTL), **lives})
+    outcomes = _scored(plan, score)
+    wrong = {s for s in subjects if outcomes[s].wrong_answers and plan.lives[s] != DEFAULT_TTL}
+    if wrong:
+        plan = replace(plan, lives={**plan.lives, **dict.fromkeys(wrong, DEFAULT_TTL)})
+        outcomes = _scored(plan, score)
+    found = {subject: shape_of(stream, plan.lives[subject]) for subject, stream in reads.items()}
+    return replace(plan, outcomes=outcomes, shapes=found, rooms=rooms(found, plan.budget.memory))
 
 
-def _scored(plan: _Plan, lives: Mapping[str, int], score: Score) -> dict[str, RouteOutcome]:
-    trial = _Plan(plan.found, plan.namespace, plan.now, plan.judged, plan.chosen, plan.refused, {}, lives)
-    outcome = score(_specification(trial, ()))
+def _life(reads: Stream) -> int:
+    """The shortest life that no longer one beats by `LEAST_GAIN`."""
+    curve = ttl_curve(reads, (DEFAULT_TTL, *LONGER_TTLS), hold_out=False)
+    life = DEFAULT_TTL
+    for longer in LONGER_TTLS:
+        if curve.at(longer) - curve.at(life) >= LEAST_GAIN:
+            life = longer
+    return life
+
+
+def _scored(plan: _Plan, score: Score) -> dict[str, RouteOutcome]:
+    outcome = score(_specification(plan, ()))
     by_route = {seen.route: seen for seen in outcome.routes}
     return {profile.route.subject: by_route[profile.route.subject] for profile in plan.chosen}
 
@@ -199,7 +246,9 @@ def _target(
     identity = plan.found.identity
     user = identity.user if profile.scope == "user" else None
     life = plan.lives.get(subject, DEFAULT_TTL)
-    longer = StrategyOverride(ttl=TtlOverride(duration_seconds=life)) if life != DEFAULT_TTL else None
+    longer = TtlOverride(duration_seconds=life) if life != DEFAULT_TTL else None
+    room = plan.rooms.get(subject) if plan.budget.memory is not None else None
+    bounded = None if room is None else EvictionOverride(max_memory_bytes=room)
     return CacheTarget(
         endpoint=subject,
         cache_key_pattern=patterns[subject],
@@ -207,8 +256,8 @@ def _target(
         avg_query_time_ms=load.database_ms,
         name=subject,
         scope=profile.scope.value,
-        levels=("l1", "l2"),
-        strategy=longer,
+        levels=("l1", "l2") if plan.budget.redis else ("l1",),
+        strategy=StrategyOverride(ttl=longer, eviction_policy=bounded) if longer or bounded else None,
         depends_on=tuple(
             sorted(
                 tag_text(template, profile.route.template, user, identity.tenant)
@@ -270,6 +319,10 @@ def _decisions(plan: _Plan, spec: CachingSpecification, numbered: Sequence[Findi
         decisions.append(
             Decision(subject, f"ttl: {life} s", remarks.life_reason(profile, life), ids("changes"))
         )
+        if (shape := plan.shapes.get(subject)) is not None:
+            room = plan.rooms[subject]
+            choice = f"max_memory_bytes: {room}" if plan.budget.memory is not None else f"room: {room} bytes"
+            decisions.append(Decision(subject, choice, remarks.room_reason(shape, room), ids("workload")))
     return tuple(decisions)
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from cachewright.analysis.identity import credentials_of_users, tenant_like
 from cachewright.analysis.study import Profile, Study
+from cachewright.design.budget import Budget
 from cachewright.design.candidates import LEAST_CHANGES
 from cachewright.design.result import NotCached
 from cachewright.evidence.trace import Trace
+from cachewright.simulator.shapes import Shape
 from cachewright.spec.semantics import Scope
 
 _FRAMEWORKS = ("fastapi.", "starlette.")
@@ -66,6 +68,31 @@ def life_reason(profile: Profile, seconds: int) -> str:
         f"{seen}, so the life of an entry only bounds what other programs may write unseen; "
         f"{seconds} s gains as many hits as a longer life would. Without invalidation the advice is {band}."
     )
+
+
+def room_reason(shape: Shape, room: int) -> str:
+    """What this much room is good for, and how far to trust that."""
+    share = shape.over_room.at(room)
+    held_out = shape.over_room.held_out
+    trust = "" if held_out is None else f" The two halves of the recording differ by {held_out:.1%} at most."
+    return (
+        f"All {shape.entries:.0f} entries seen take {shape.whole:.0f} bytes in a process; {room} of them bring "
+        f"{share:.1%} of lookups where the least recently used leaves first.{trust}"
+    )
+
+
+def spent(budget: Budget, shapes: Mapping[str, Shape]) -> tuple[str, ...]:
+    """What the budget rules out."""
+    return tuple(_spent(budget, shapes))
+
+
+def _spent(budget: Budget, shapes: Mapping[str, Shape]) -> Iterator[str]:
+    whole = sum(shape.whole for shape in shapes.values())
+    if budget.memory is not None and whole > budget.memory:
+        yield (
+            f"All entries seen take {whole:.0f} bytes, {budget.memory} are allowed in each of {budget.workers} "
+            "processes: room goes to what spares most time per byte."
+        )
 
 
 def _assumptions(found: Study, chosen: Sequence[Profile]) -> Iterator[str]:

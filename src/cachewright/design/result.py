@@ -33,7 +33,10 @@ class NotCached:
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """The specification with its reasons. `hit_rates` are the forecast of each target, from 0 to 1."""
+    """The specification with its reasons.
+
+    `hit_rates` are the forecast of each target, from 0 to 1; `shapes` its curves, as plain data.
+    """
 
     spec: CachingSpecification
     decisions: tuple[Decision, ...] = ()
@@ -44,6 +47,7 @@ class Design:
     sources: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
     hit_rates: Mapping[str, float] = field(default_factory=dict)
+    shapes: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """All that is said beside the specification, as plain data."""
@@ -77,4 +81,5 @@ class Design:
                 for f in self.findings
             ],
             "hit_rates": dict(self.hit_rates),
+            "shapes": dict(self.shapes),
         }

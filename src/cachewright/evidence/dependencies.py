@@ -79,6 +79,10 @@ def _parsed(
 
 def reads_of(trace: Trace) -> dict[int, tuple[ReadSeen, ...]]:
     """For each statement (by its id) the table occurrences it read; no entry where it read none."""
+    return trace.once("reads", lambda: _reads_of(trace))
+
+
+def _reads_of(trace: Trace) -> dict[int, tuple[ReadSeen, ...]]:
     facts = facts_of(trace)
     found: dict[int, tuple[ReadSeen, ...]] = {}
     for statement in trace.statements:
@@ -92,6 +96,10 @@ def reads_of(trace: Trace) -> dict[int, tuple[ReadSeen, ...]]:
 
 def writers_of(trace: Trace, *, ignored: Columns = frozenset()) -> frozenset[int]:
     """The requests that wrote, committed or not; writes to `ignored` columns alone do not count."""
+    return trace.once(("writers", ignored), lambda: _writers_of(trace, ignored))
+
+
+def _writers_of(trace: Trace, ignored: Columns) -> frozenset[int]:
     facts = facts_of(trace)
     writing = {text for text, of_text in facts.items() if _writes(of_text, ignored)}
     return frozenset(
@@ -107,6 +115,11 @@ def written_by(trace: Trace, column_sets: ColumnSets, *, ignored: Columns = froz
     Writes to `ignored` columns (table, column) alone change nothing. `column_sets` must not come from
     templates with constants: those are in clear, and never equal to a hash.
     """
+    sets = frozenset(column_sets.items())
+    return list(trace.once(("writes", sets, ignored), lambda: _written_by(trace, column_sets, ignored)))
+
+
+def _written_by(trace: Trace, column_sets: ColumnSets, ignored: Columns) -> list[WriteSeen]:
     references = tuple(
         Reference(
             key.table,

@@ -24,6 +24,7 @@ _HASHES = 2**64
 #: A key with more than this share of its route's budget is thinned in time.
 _HOT = 0.1
 _STRETCHES = 400
+_LEAST_IN_STRETCH = 25
 _PRINCIPALS = ("claim.sub",)
 _READS = frozenset({"GET", "HEAD"})
 
@@ -149,20 +150,45 @@ def _budgets(keys: _Keys, most: int) -> dict[int, float]:
 def _kept(keys: _Keys, budgets: Mapping[int, float]) -> Iterator[tuple[int, float]]:
     """The requests that are kept, with how many each stands for."""
     chances = {route: _chance(keys.counts[route], budget) for route, budget in budgets.items()}
-    begin, end = min(keys.started, default=0), max(keys.started, default=0)
-    length = max(1, (end - begin) // _STRETCHES)
-    last: dict[int, int] = {}
+    stretches = _Stretches(min(keys.started, default=0), max(keys.started, default=0))
+    first: dict[int, bool] = {}
+    of_hot: dict[int, Counter[bool]] = defaultdict(Counter)
     for number, route, started, key in zip(keys.ids, keys.routes, keys.started, keys.keys, strict=True):
-        count, (slope, hot, every) = keys.counts[route][key], chances[route]
-        if count > hot:
-            stretch = (started - begin) // length
-            if (stretch + key) % every == 0:
-                yield number, float(every) if last.get(key) == stretch else 1.0
-                last[key] = stretch
-            continue
+        count, (_, hot, every) = keys.counts[route][key], chances[route]
+        if count > hot and (begins := stretches.begins(key, count, started, every)) is not None:
+            first[number] = begins
+            of_hot[key][begins] += 1
+    for number, route, key in zip(keys.ids, keys.routes, keys.keys, strict=True):
+        count, (slope, hot, _) = keys.counts[route][key], chances[route]
         chance = min(1.0, slope * count)
-        if key < chance * _HASHES:
+        if number in first:
+            inner = of_hot[key][False]
+            yield (
+                number,
+                1.0
+                if first[number] and inner
+                else (count - of_hot[key][True] * bool(inner)) / (inner or of_hot[key][True]),
+            )
+        elif count <= hot and key < chance * _HASHES:
             yield number, 1 / chance
+
+
+class _Stretches:
+    """Stretches of time, for each hot key so long that it is asked for often within one."""
+
+    def __init__(self, begin: int, end: int) -> None:
+        self._begin, self._span = begin, max(1, end - begin)
+        self._last: dict[int, int] = {}
+
+    def begins(self, key: int, count: int, started: int, every: int) -> bool | None:
+        """Whether this request is the first of a stretch that is kept; None where its stretch is not."""
+        pieces = min(_STRETCHES, max(2 * every, count // _LEAST_IN_STRETCH))
+        stretch = (started - self._begin) * pieces // self._span
+        if (stretch + key) % every:
+            return None
+        first = every > 1 and self._last.get(key) != stretch
+        self._last[key] = stretch
+        return first
 
 
 def _chance(counts: Counter[int], budget: float) -> tuple[float, float, int]:

@@ -8,13 +8,14 @@ credentials used it. Times are nanoseconds of one monotonic clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 TRACE_VERSION = 2
 
 Hash = str
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +231,14 @@ class Trace:
     unknown: frozenset[str] = frozenset()
     source: str = ""
     weights: Mapping[int, float] = field(default_factory=dict)
+    derived: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def once(self, name: Hashable, work: Callable[[], _Result]) -> _Result:
+        """What `work` makes of this trace, which never changes: it is done once for each name."""
+        if name not in self.derived:
+            self.derived[name] = work()
+        found: _Result = self.derived[name]
+        return found
 
     def weight(self, request: int) -> float:
         """For how many requests of the recording this one stands."""

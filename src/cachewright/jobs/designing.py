@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cachewright.design.budget import Budget
 from cachewright.design.planner import design
 from cachewright.design.result import Design
 from cachewright.evidence.trace import Trace
@@ -58,7 +59,12 @@ def asked_in(text: str, name: str, *, base: Path, project: Path | None) -> Asked
 
 
 def designed(
-    trace: Trace | None, *, now: datetime, namespace: str | None = None, wanted: Asked | None = None
+    trace: Trace | None,
+    *,
+    now: datetime,
+    namespace: str | None = None,
+    wanted: Asked | None = None,
+    budget: Budget | None = None,
 ) -> Design:
     """The design for a trace, every option scored by a replay of it; for a request; or for both."""
     if trace is None:
@@ -70,9 +76,15 @@ def designed(
         from cachewright.design.both import design_both
 
         return design_both(
-            trace, wanted.document, wanted.backend, now=now, namespace=namespace, score=scored_by(trace)
+            trace,
+            wanted.document,
+            wanted.backend,
+            now=now,
+            namespace=namespace,
+            score=scored_by(trace),
+            budget=budget,
         )
-    return design(trace, now=now, namespace=namespace, score=scored_by(trace))
+    return design(trace, now=now, namespace=namespace, score=scored_by(trace), budget=budget)
 
 
 def scored_by(trace: Trace) -> Callable[[CachingSpecification], Outcome]:

@@ -47,6 +47,13 @@ class Curve:
         """The share of hits at a point between, or beyond, those that were computed."""
         return float(np.interp(point, self.points, self.hits))
 
+    def enough(self, loss: float) -> float:
+        """The first point from which on all others gain less than `loss` in hits."""
+        best = max(self.hits, default=0.0)
+        return next(
+            (point for point, share in zip(self.points, self.hits, strict=True) if share >= best - loss), 0.0
+        )
+
 
 def ttl_curve(reads: Stream, seconds: Sequence[float], *, hold_out: bool = True) -> Curve:
     """Hits over the life of an entry with unlimited room: exact, to the last read, for each life."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from cachewright.simulator.outcome import (
 from cachewright.spec.semantics import Reason
 
 _MILLISECOND = 1_000_000
+_LEAST_KEYS = 10
 
 
 def _counts() -> dict[str, float]:
@@ -35,6 +37,7 @@ class Run:
     hits: dict[int, int] = field(default_factory=dict)
     hits_of: dict[int, float] = field(default_factory=lambda: defaultdict(float))
     lookups_of: dict[int, float] = field(default_factory=lambda: defaultdict(float))
+    keys_of: dict[int, dict[tuple[str, ...], list[float]]] = field(default_factory=lambda: defaultdict(dict))
     misses_of: dict[int, dict[str, float]] = field(default_factory=lambda: defaultdict(_counts))
     refused_of: dict[int, dict[str, float]] = field(default_factory=lambda: defaultdict(_counts))
     bypassed_of: dict[int, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
@@ -48,12 +51,18 @@ class Run:
         """The entry was served."""
         self.hits[lookup.request.id] = lookup.at
         self.hits_of[lookup.route.id] += lookup.weight
-        self.lookups_of[lookup.route.id] += lookup.weight
+        self._looked_up(lookup, hit=True)
 
     def missed(self, lookup: Lookup, reason: Reason) -> None:
         """The application was asked."""
         self.misses_of[lookup.route.id][reason.value] += lookup.weight
+        self._looked_up(lookup, hit=False)
+
+    def _looked_up(self, lookup: Lookup, *, hit: bool) -> None:
         self.lookups_of[lookup.route.id] += lookup.weight
+        counts = self.keys_of[lookup.route.id].setdefault(lookup.key, [0.0, 0.0])
+        counts[0] += lookup.weight * hit
+        counts[1] += lookup.weight
 
     def refused(self, lookup: Lookup, reasons: Iterable[Reason]) -> None:
         """A load was not kept."""
@@ -77,6 +86,14 @@ class Run:
     def rate_of(self, route: int) -> float | None:
         """Hits per lookup of one route."""
         return rate(self.hits_of[route], self.lookups_of[route])
+
+    def margin_of(self, route: int) -> float | None:
+        """Twice the standard error of the rate of one route, each key counting as one observation."""
+        keys, found = self.keys_of[route].values(), self.rate_of(route)
+        if found is None or len(keys) < _LEAST_KEYS:
+            return None
+        spread = sum((hits - found * lookups) ** 2 for hits, lookups in keys)
+        return 2 * math.sqrt(spread * len(keys) / (len(keys) - 1)) / self.lookups_of[route]
 
     @property
     def rate(self) -> float | None:
@@ -159,6 +176,7 @@ class _Teller:
             time_after_ms=database.time_after_ms,
             wrong_answers=self.worst.wrong_of[route],
             undecided=self.worst.undecided_of[route],
+            margin=served.margin_of(route),
         )
 
     def _after(self, request: RequestSeen) -> float:

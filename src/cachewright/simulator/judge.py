@@ -32,10 +32,15 @@ class Judge:
     def __init__(self, trace: Trace, prepared: Prepared) -> None:
         returned = {request.id: request.returned for request in trace.requests}
         by_tag: dict[str, list[tuple[int, int, WriteSeen]]] = defaultdict(list)
+        asked = {tag for lookup in prepared.lookups for tag in (*lookup.watched, *lookup.tables)} | {
+            EVERYTHING
+        }
         for write in prepared.writes:
+            if write.tags.isdisjoint(asked):
+                continue
             over = max(write.ended, returned.get(write.request, 0) if write.request is not None else 0)
             if write.committed:
-                for tag in write.tags:
+                for tag in write.tags & asked:
                     by_tag[tag].append((write.ending, over, write))
         self._comparable = trace.comparable()
         self._by_tag = {tag: _Timeline(found) for tag, found in by_tag.items()}

@@ -79,11 +79,13 @@ class Prepared:
     """All lookups in the order in which they ask, and all writes in the order in which they end.
 
     `logouts` set a cookie, which ends what their credential was accepted for. `bypassed` says why other
-    requests of a target ask nothing; it and `statements` are by number of request.
+    requests of a target ask nothing; it and `statements` are by number of request. `felt` are the writes as the
+    lookups feel them: those that change a tag of some lookup, with such tags alone.
     """
 
     lookups: tuple[Lookup, ...]
     writes: tuple[WriteSeen, ...]
+    felt: tuple[WriteSeen, ...]
     logouts: tuple[RequestSeen, ...]
     bypassed: Mapping[int, Reason]
     statements: Mapping[int, tuple[StatementSeen, ...]]
@@ -141,7 +143,11 @@ class _Binder:
         writes = written_by(self._trace, self._sets, ignored=self._plan.ignored_writes)
         writes += [_unseen(request) for request in self._trace.requests if request.escaped]
         logouts = (r for r in self._trace.requests if r.set_cookie and r.credential is not None)
-        return Prepared(tuple(lookups), tuple(writes), tuple(logouts), self._bypassed, self._statements)
+        held = frozenset(tag for lookup in lookups for tag in lookup.all_tags) | {EVERYTHING}
+        felt = (replace(write, tags=write.tags & held) for write in writes if not write.tags.isdisjoint(held))
+        return Prepared(
+            tuple(lookups), tuple(writes), tuple(felt), tuple(logouts), self._bypassed, self._statements
+        )
 
     def _lookups(self) -> Iterator[Lookup]:
         for request in self._trace.requests:

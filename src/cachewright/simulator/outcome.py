@@ -49,6 +49,8 @@ class WrongAnswer:
 class RouteOutcome:
     """One route. `hit_rate` is hits / lookups, None without lookups; `low` and `high` bracket it.
 
+    `margin` is twice its standard error over keys: what another recording of as many keys may differ by.
+
     `misses` and `refused` count by reason why a lookup was not a hit and why a load was not filled, and
     `bypassed` why a request of a target made no lookup.
     """
@@ -72,6 +74,7 @@ class RouteOutcome:
     time_after_ms: float
     wrong_answers: int
     undecided: int
+    margin: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The route's figures by their public names; milliseconds are rounded to the microsecond."""
@@ -84,6 +87,7 @@ class RouteOutcome:
             "hit_rate_predicted": _rounded(self.hit_rate, 4),
             "hit_rate_low": _rounded(self.low, 4),
             "hit_rate_high": _rounded(self.high, 4),
+            "hit_rate_margin": _rounded(self.margin, 4),
             "hit_rate_measured": None,
             "misses": dict(self.misses),
             "refused": dict(self.refused),

@@ -183,7 +183,7 @@ class _Replay:
         return self.found
 
     def _recorded(self) -> Iterable[tuple[int, _Turn, _Event]]:
-        for write in self.prepared.writes:
+        for write in self.prepared.felt:
             yield write.began, _Turn.HOLD, write
             yield write.ended, _Turn.END, write
         for request in self.prepared.logouts:
