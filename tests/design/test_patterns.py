@@ -2,7 +2,7 @@
 
 import pytest
 
-from cachewright.design.patterns import _meet, field_name, unwritable
+from cachewright.design.patterns import meet, field_name, unwritable
 
 
 @pytest.mark.parametrize(
@@ -18,8 +18,8 @@ from cachewright.design.patterns import _meet, field_name, unwritable
     ],
 )
 def test_patterns_that_may_give_one_text_are_found(first, second, meet):
-    assert _meet(first, second) is meet
-    assert _meet(second, first) is meet
+    assert meet(first, second) is meet
+    assert meet(second, first) is meet
 
 
 @pytest.mark.parametrize(

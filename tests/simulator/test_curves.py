@@ -129,10 +129,17 @@ def test_a_second_half_unlike_the_first_shows_in_what_was_held_out():
         [number * SECOND for number in range(400)],
         [number % 5 for number in range(200)] + list(range(1000, 1200)),
     )
-    assert ttl_curve(steady, (100,)).held_out == pytest.approx(0, abs=0.01)
-    assert ttl_curve(broken, (100,)).held_out > 0.9
+    assert ttl_curve(steady, (100,)).held_out == pytest.approx((0,), abs=0.01)
+    assert ttl_curve(broken, (100,)).error_at(100) > 0.9
 
 
 def test_nothing_was_read():
     assert ttl_curve(stream([], []), (10,)).hits == (0.0,)
     assert size_curve(stream([], []), (10,)).hits == (0.0,)
+
+
+def test_room_for_everything_hits_as_if_there_were_no_bound():
+    reads = _popular(4_000, 300)
+    whole = float(reads.sizes[np.unique(reads.keys, return_index=True)[1]].sum())
+    assert size_curve(reads, (whole,), 30).hits == pytest.approx(ttl_curve(reads, (30,)).hits)
+    assert size_curve(reads, (whole,)).error_at(whole) < 0.1

@@ -109,7 +109,10 @@ def design(
             for profile in plan.chosen
             if (outcome := plan.outcomes.get(profile.route.subject)) and outcome.lookups
         },
-        shapes=by_name(plan.shapes),
+        shapes={
+            name: {**shape, "life": plan.lives[name], "room": plan.rooms[name]}
+            for name, shape in by_name(plan.shapes).items()
+        },
     )
 
 

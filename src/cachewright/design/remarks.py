@@ -73,8 +73,8 @@ def life_reason(profile: Profile, seconds: int) -> str:
 def room_reason(shape: Shape, room: int) -> str:
     """What this much room is good for, and how far to trust that."""
     share = shape.over_room.at(room)
-    held_out = shape.over_room.held_out
-    trust = "" if held_out is None else f" The two halves of the recording differ by {held_out:.1%} at most."
+    held_out = shape.over_room.error_at(room)
+    trust = "" if held_out is None else f" The two halves of the recording differ by {held_out:.1%} there."
     return (
         f"All {shape.entries:.0f} entries seen take {shape.whole:.0f} bytes in a process; {room} of them bring "
         f"{share:.1%} of lookups where the least recently used leaves first.{trust}"

@@ -49,6 +49,15 @@ class Design:
     hit_rates: Mapping[str, float] = field(default_factory=dict)
     shapes: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def invalidation_map(self) -> dict[str, list[dict[str, str]]]:
+        """The targets that a write to each table ends, with the tags they hold."""
+        found: dict[str, list[dict[str, str]]] = {}
+        for target in self.spec.cache_targets:
+            for tag in target.depends_on:
+                found.setdefault(tag.partition("(")[0], []).append({"target": target.subject, "tag": tag})
+        return dict(sorted(found.items()))
+
     def to_json(self) -> dict[str, Any]:
         """All that is said beside the specification, as plain data."""
         return {
@@ -82,4 +91,5 @@ class Design:
             ],
             "hit_rates": dict(self.hit_rates),
             "shapes": dict(self.shapes),
+            "invalidation_map": self.invalidation_map,
         }

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from cachewright.report import plots
+from cachewright.report import curves, plots
 from cachewright.report.markup import Child, Markup, element
 from cachewright.report.style import CSS
 from cachewright.report.words import (
@@ -81,6 +81,8 @@ def report(
         _database(figures.get("database") or {}),
         _correctness(figures),
         _cached(said),
+        curves.curves(said.get("shapes") or {}),
+        curves.invalidation(said.get("invalidation_map") or {}),
         _not_cached(said.get("not_cached", ())),
         _not_kept(routes),
         _remarks(said),

@@ -53,6 +53,22 @@ svg text.soft { fill: var(--soft); }
 .key i { width: .8rem; height: .8rem; border-radius: .2rem; display: inline-block; }
 .key i.dot { border-radius: 50%; } .key i.hollow { border: 2px solid var(--ink); border-radius: 50%; }
 .key i.before { background: var(--before); } .key i.after { background: var(--after); }
+.pair { display: grid; grid-template-columns: 1fr 1fr; gap: 1.25rem; }
+.half { min-width: 0; }
+.drawing { position: relative; height: 7rem; margin: .5rem 0 .25rem; border-bottom: 1px solid var(--line);
+  border-left: 1px solid var(--line); }
+.drawing svg { position: absolute; inset: 0; height: 100%; }
+.drawing .top { position: absolute; top: -.5rem; left: .3rem; font-size: .7rem; color: var(--soft); }
+.curve { fill: none; stroke: var(--after); stroke-width: 2; vector-effect: non-scaling-stroke;
+  stroke-linejoin: round; }
+.thin { vector-effect: non-scaling-stroke; stroke-dasharray: 3 3; }
+.chosen { position: absolute; width: .7rem; height: .7rem; margin: 0 0 -.35rem -.35rem; border-radius: 50%;
+  background: var(--panel); border: 2px solid var(--ink); }
+.said { position: absolute; font-size: .78rem; padding: .45rem .2rem; white-space: nowrap; }
+.ends { display: flex; justify-content: space-between; }
+.flows { display: grid; gap: .75rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 21rem), 1fr)); }
+.flow { background: var(--panel); border: 1px solid var(--line); border-radius: .6rem; padding: .75rem 1rem; }
+.flow .from { font-weight: 600; } .flow .from::after { content: " →"; color: var(--soft); }
 table { border-collapse: collapse; width: 100%; background: var(--panel); font-size: .9rem; }
 .scroll { border: 1px solid var(--line); border-radius: .6rem; overflow: hidden; }
 th, td { text-align: left; padding: .5rem .75rem; border-bottom: 1px solid var(--line);

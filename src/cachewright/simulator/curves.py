@@ -34,18 +34,22 @@ _LEAST_HELD_OUT = 50
 class Curve:
     """Shares of reads that hit (0 to 1) at each of `points`, and the share of their cost that is spared.
 
-    `points` are seconds of life, or bytes of room. `held_out` is the largest difference between what the
-    first half of the trace promised and what the second half kept; None where there is too little to say.
+    `points` are seconds of life, or bytes of room. `held_out` is how far what the second half of the trace kept
+    is from what the first half promised, for each point; None where there is too little to say.
     """
 
     points: tuple[float, ...]
     hits: tuple[float, ...]
     spared: tuple[float, ...]
-    held_out: float | None = None
+    held_out: tuple[float, ...] | None = None
 
     def at(self, point: float) -> float:
         """The share of hits at a point between, or beyond, those that were computed."""
         return float(np.interp(point, self.points, self.hits))
+
+    def error_at(self, point: float) -> float | None:
+        """How far the two halves of the trace are apart there."""
+        return None if self.held_out is None else float(np.interp(point, self.points, self.held_out))
 
     def enough(self, loss: float) -> float:
         """The first point from which on all others gain less than `loss` in hits."""
@@ -79,10 +83,11 @@ def size_curve(
     window = _windows(groups.reads)
     worth = groups.reads.weights * groups.reads.costs
     seconds = max(1, reads.span) / _WINDOWS
+    whole_room = float(groups.reads.sizes[groups.first].sum()) if len(reads) else 0.0
     hits, spared = np.zeros(len(sizes)), np.zeros(len(sizes))
     for number in range(_WINDOWS):
         here = window == number
-        held = [float(room[here].sum()) / seconds for _, room in rows]
+        held = [min(float(room[here].sum()) / seconds, whole_room) for _, room in rows]
         hits += np.interp(sizes, held, [float(groups.reads.weights[here & hit].sum()) for hit, _ in rows])
         spared += np.interp(sizes, held, [float(worth[here & hit].sum()) for hit, _ in rows])
     whole = groups.reads.reads or 1.0
@@ -248,9 +253,9 @@ def _shares(reads: Stream, found: Sequence[Flags]) -> tuple[tuple[float, ...], t
     )
 
 
-def _held_out(reads: Stream, curve: Callable[[Stream], Curve]) -> float | None:
+def _held_out(reads: Stream, curve: Callable[[Stream], Curve]) -> tuple[float, ...] | None:
     half = len(reads) // 2
     if half < _LEAST_HELD_OUT:
         return None
     promised, kept = curve(reads.part(slice(half))), curve(reads.part(slice(half, None)))
-    return max(abs(one - other) for one, other in zip(promised.hits, kept.hits, strict=True))
+    return tuple(abs(one - other) for one, other in zip(promised.hits, kept.hits, strict=True))

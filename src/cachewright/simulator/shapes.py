@@ -52,7 +52,7 @@ def _curve(curve: Curve) -> dict[str, Any]:
         "points": list(curve.points),
         "hits": [round(share, 4) for share in curve.hits],
         "spared": [round(share, 4) for share in curve.spared],
-        "held_out": None if curve.held_out is None else round(curve.held_out, 4),
+        "held_out": None if curve.held_out is None else [round(gap, 4) for gap in curve.held_out],
     }
 
 
