@@ -2,11 +2,11 @@
 
 import pytest
 
-from cachewright.design.patterns import meet, field_name, unwritable
+from cachewright.design.patterns import field_name, meet, unwritable
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "meet"),
+    ("first", "second", "expected"),
     [
         ("api:tasks:{task_id}", "api:tasks:stats", True),
         ("api:tasks:task_id={task_id}", "api:tasks:stats", False),
@@ -17,9 +17,9 @@ from cachewright.design.patterns import meet, field_name, unwritable
         ("files:a-{x}", "files:b-{y}", False),
     ],
 )
-def test_patterns_that_may_give_one_text_are_found(first, second, meet):
-    assert meet(first, second) is meet
-    assert meet(second, first) is meet
+def test_patterns_that_may_give_one_text_are_found(first, second, expected):
+    assert meet(first, second) is expected
+    assert meet(second, first) is expected
 
 
 @pytest.mark.parametrize(
