@@ -38,6 +38,7 @@ REASONS: Mapping[str, str] = {
     "refresh": "it was getting old, and this request fetched it anew",
     "status": "the answer was not a success",
     "set_cookie": "the answer set a cookie",
+    "set_header": "the answer carries a header that the specification does not say is kept",
     "cache_control": "the application forbade it",
     "stream": "the answer was streamed",
     "too_large": "the answer was too large",
