@@ -2,6 +2,7 @@
 
 import asyncio
 import multiprocessing
+import os
 from collections import Counter, deque
 from multiprocessing.shared_memory import SharedMemory
 
@@ -11,7 +12,8 @@ from tests.runtime.racing import DATABASE, DUE, DUE_IN_L1, KEYS, LEASE, PROCESSE
 
 from cachewright.runtime.settings import boottime
 
-READS = 3000
+#: Of each process; `make race` asks for more.
+READS = int(os.environ.get("RACE_READS", "3000"))
 
 
 @pytest.mark.parametrize(
