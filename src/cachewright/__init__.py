@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cachewright.integrations.admin import admin_router
     from cachewright.integrations.inside import cached, cached_response
     from cachewright.integrations.install import install
+    from cachewright.integrations.watching import Watching, watch
     from cachewright.runtime.api import Cache
     from cachewright.runtime.blocking import BlockingCache
     from cachewright.runtime.entries import Entries
@@ -51,6 +52,7 @@ _HOMES = {
     "SpecError": "cachewright.errors",
     "StoreUnavailableError": "cachewright.errors",
     "UsageError": "cachewright.errors",
+    "Watching": "cachewright.integrations.watching",
     "ValueRefusedError": "cachewright.errors",
     "admin_router": "cachewright.integrations.admin",
     "cached": "cachewright.integrations.inside",
@@ -60,6 +62,7 @@ _HOMES = {
     "key": "cachewright.runtime.naming",
     "load_spec": "cachewright.spec.document",
     "principal": "cachewright.runtime.principal",
+    "watch": "cachewright.integrations.watching",
 }
 
 __all__ = [
@@ -82,6 +85,7 @@ __all__ = [
     "StoreUnavailableError",
     "UsageError",
     "ValueRefusedError",
+    "Watching",
     "admin_router",
     "cached",
     "cached_response",
@@ -90,6 +94,7 @@ __all__ = [
     "key",
     "load_spec",
     "principal",
+    "watch",
 ]
 
 

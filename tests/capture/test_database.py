@@ -50,8 +50,8 @@ class Sink:
     def ended(self, transaction, *, committed, started, ended, context):
         self.ends.append((transaction, committed))
 
-    def escaped(self, context):
-        self.escapes.append(context)
+    def escaped(self, context, escape):
+        self.escapes.append(escape)
 
 
 @pytest.fixture
@@ -167,12 +167,26 @@ def test_a_commit_is_reported_after_the_driver_committed(engine, sink):
 
 def test_rollback_and_savepoints(engine, sink):
     with Session(engine) as session:
+        session.execute(insert(Item).values(owner_id=1, title="the transaction begins"))
         with session.begin_nested():
             session.execute(insert(Item).values(owner_id=1, title="s"))
         assert not sink.ends, "the release of a savepoint is no commit"
         session.rollback()
 
     assert [committed for _, committed in sink.ends] == [False]
+
+
+def test_a_savepoint_that_began_the_transaction_of_sqlite_commits_when_it_is_released(engine, sink):
+    with Session(engine) as session:
+        with session.begin_nested():
+            session.execute(insert(Item).values(owner_id=1, title="stays"))
+        session.rollback()
+
+    statement, written, _ = next(seen for seen in sink.statements if seen[0].sql.startswith("INSERT"))
+    assert not statement.autocommit
+    assert (written, True) in sink.ends
+    with Session(engine) as session:
+        assert session.scalar(select(Item.title).where(Item.title == "stays")) == "stays"
 
 
 def test_autocommit_ends_with_its_statement(engine, sink):
@@ -191,7 +205,7 @@ def test_raw_connections_are_reported(engine, sink):
     with Session(engine) as session:
         session.get(Item, 1)
 
-    assert len(sink.escapes) == 2, "when it was handed out and when it came back"
+    assert sink.escapes == ["out", "committed", "back"]
 
 
 async def test_async_engines_and_the_context(tmp_path, sink):
@@ -206,7 +220,7 @@ async def test_async_engines_and_the_context(tmp_path, sink):
     await engine.dispose()
 
     assert [s.sql.split()[0] for s, _ in context.statements] == ["CREATE", "INSERT", "SELECT"]
-    assert [committed for _, committed in sink.ends] == [True]
+    assert [committed for _, committed in sink.ends] == [True, True], "SQLite commits a definition at once"
 
 
 def test_closing_puts_everything_back(engine):

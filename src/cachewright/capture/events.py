@@ -6,7 +6,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from cachewright.sql.catalogue import Surmise
+
 Action = Literal["insert", "update", "delete"]
+#: What becomes of a driver's connection in the application's hands.
+Escape = Literal["out", "committed", "back"]
 
 
 class Unknown:
@@ -27,6 +31,8 @@ class Transaction:
     the request, the thread and the session that opened it. `mapped` are the tables that a session has written
     since its last flush, `unseen` those of which it gave no images (bulk operations). `id` 0 is autocommit.
     `doubtful` says that its end raised: a commit whose answer was lost may have happened, or happen yet.
+    `database` is what the catalogue says of the database, where it was asked;
+    `defined` says that a statement of the transaction may have changed that catalogue.
     """
 
     id: int
@@ -35,6 +41,8 @@ class Transaction:
     mapped: set[str] = field(default_factory=set)
     unseen: set[str] = field(default_factory=set)
     doubtful: bool = False
+    database: Surmise | None = None
+    defined: bool = False
 
     def settle(self, imaged: Collection[str]) -> None:
         """A flush begins, or ended with images of these tables: what else was written stays unseen."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, MetaData, Table, event
+from sqlalchemy import Column, MetaData, Table, event, types
 from sqlalchemy.orm import Mapper, mapperlib
 
 from cachewright.sql.names import table_name
@@ -117,22 +117,25 @@ def _target_table(fullname: str) -> str:
     return table_name(schema, name)
 
 
+#: Types whose values are equal when their texts are, case, padding and the spellings of numbers apart.
+_PLAIN = (types.Integer, types.String, types.Uuid, types.Boolean, types.Enum)
+_PLAIN_COLLATIONS = ("BINARY", "NOCASE", "RTRIM", "C", "POSIX", "UCS_BASIC")
+
+
 def _is_inexact(column: Column[object]) -> bool:
     """Whether a statement does not tell what this column holds.
 
-    Two texts that differ in bytes beyond case and padding may be equal in it; the database computes it, or
+    Two values whose texts differ in more than case and padding may be equal in it; the database computes it, or
     another column's name differs from its own in case alone.
     """
     if column.computed is not None or column.server_onupdate is not None:
         return True
     if [other.name.lower() for other in column.table.columns].count(column.name.lower()) > 1:
         return True
-    collation = getattr(column.type, "collation", None)
-    return collation is not None and collation.upper() not in (
-        "BINARY",
-        "NOCASE",
-        "RTRIM",
-        "C",
-        "POSIX",
-        "UCS_BASIC",
-    )
+    kind: types.TypeEngine[Any] = column.type
+    while isinstance(kind, types.TypeDecorator):
+        kind = kind.impl_instance
+    if not isinstance(kind, _PLAIN):
+        return True
+    collation = getattr(kind, "collation", None) or getattr(column.type, "collation", None)
+    return collation is not None and collation.upper() not in _PLAIN_COLLATIONS

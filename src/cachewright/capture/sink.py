@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from cachewright.capture.context import RequestContext
-from cachewright.capture.events import RowImage, Statement, Transaction
+from cachewright.capture.events import Escape, RowImage, Statement, Transaction
 
 
 class SqlSink(Protocol):
@@ -36,5 +36,5 @@ class SqlSink(Protocol):
     ) -> None:
         """The driver's own commit or rollback returned (for autocommit: the statement did)."""
 
-    def escaped(self, context: RequestContext | None) -> None:
-        """A raw driver connection was handed out: what it reads and writes cannot be seen."""
+    def escaped(self, context: RequestContext | None, escape: Escape) -> None:
+        """A raw driver connection was handed out, committed or came back: what it does cannot be seen."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cachewright.capture.context import Clock, RequestContext
-from cachewright.capture.events import RowImage, Statement, Transaction
+from cachewright.capture.events import Escape, RowImage, Statement, Transaction
 from cachewright.capture.routes import Route
 from cachewright.evidence.anonymise import Anonymiser
 from cachewright.evidence.answered import Answered
@@ -241,8 +241,9 @@ class Recorder:
             )
             self._hand_over(seen, context)
 
-    def escaped(self, context: RequestContext | None) -> None:
-        """A raw driver connection was handed out."""
+    def escaped(self, context: RequestContext | None, escape: Escape) -> None:
+        """A raw driver connection was handed out, or came back."""
+        del escape
         if context is not None:
             context.escaped = True
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import greenlet
 from sqlalchemy.util import await_only
@@ -24,10 +24,14 @@ LANDING_SECONDS = 1.0
 
 
 class CommitInvalidator:
-    """The cache, as the database's listeners reach it."""
+    """The cache, as the database's listeners reach it.
 
-    def __init__(self, cache: Engine) -> None:
+    It is `at_home` where asynchronous engines are used on the loop the cache lives on.
+    """
+
+    def __init__(self, cache: Engine, *, at_home: bool = True) -> None:
         self._cache = cache
+        self._at_home = at_home
 
     def hold(self, tags: Collection[str]) -> None:
         """See `Engine.hold`."""
@@ -77,7 +81,11 @@ class CommitInvalidator:
         """Invalidate and return when that is done, or journalled. Never raises."""
         try:
             if _in_async_engine():
-                await_only(self._cache.invalidate(tags))
+                await_only(
+                    self._cache.invalidate(tags)
+                    if self._at_home
+                    else asyncio.to_thread(self._cache.portal.invalidate, tags)
+                )
             else:
                 self._cache.portal.invalidate(tags)
         except (
@@ -90,6 +98,15 @@ class CommitInvalidator:
                 "an invalidation after a commit failed; it is journalled, its tags are bypassed here"
             )
             self._cache.journal(tags)
+
+
+def agreed(cache: Engine) -> Callable[[], bool]:
+    """Whether the processes that share this cache are known to write the same row tags."""
+
+    def stands() -> bool:
+        return cache.agreement is None or cache.agreement.stands
+
+    return stands
 
 
 def _in_async_engine() -> bool:

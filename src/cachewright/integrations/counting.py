@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 
 from cachewright.capture.context import RequestContext
-from cachewright.capture.events import RowImage, Statement, Transaction
+from cachewright.capture.events import Escape, RowImage, Statement, Transaction
 
 
 class DatabaseCount:
@@ -50,5 +50,5 @@ class DatabaseCount:
     ) -> None:
         """Commits are not counted."""
 
-    def escaped(self, context: RequestContext | None) -> None:
+    def escaped(self, context: RequestContext | None, escape: Escape) -> None:
         """What runs on a raw connection cannot be counted."""

@@ -26,7 +26,7 @@ from cachewright.errors import ApplicationError, SurroundingsError
 from cachewright.integrations.admin import DESK, Admin, checked_token
 from cachewright.integrations.binding import Binder
 from cachewright.integrations.bound import Bindings
-from cachewright.integrations.commits import CommitInvalidator
+from cachewright.integrations.commits import CommitInvalidator, agreed
 from cachewright.integrations.counting import DatabaseCount
 from cachewright.integrations.desk import Desk
 from cachewright.integrations.dressing import dressing_of
@@ -41,6 +41,7 @@ from cachewright.integrations.sinks import SafeSinks
 from cachewright.integrations.statistics import StatisticsFile
 from cachewright.integrations.warmth import Identity, Warmth, checked_loaders, checked_url, named
 from cachewright.integrations.writes import DatabaseEyes
+from cachewright.runtime.agreement import digest_of
 from cachewright.runtime.alarms.sinks import Webhook
 from cachewright.runtime.engine import Engine
 from cachewright.runtime.sealing import sealing_named, sealing_of
@@ -157,7 +158,7 @@ class Installed:
         sink: SqlSink = self._count
         if document is not None and surroundings.mode == "live":
             self._app, sink = self._cached(app, root, document)
-        self._watch = DatabaseWatch(sink, time.monotonic_ns)
+        self._watch = DatabaseWatch(sink, time.monotonic_ns, learns=self.cache is not None)
         if surroundings.meter is not None and self.cache is not None:
             observe(surroundings.meter, self.figures)
         self._statistics = StatisticsFile(surroundings.stats_dir, self.figures)
@@ -173,6 +174,7 @@ class Installed:
             redis_url=self._surroundings.redis_url,
             settings=_settings(document.spec, plan, self._surroundings),
             secret=self._surroundings.secret or b"",
+            digest=digest_of(plan.column_sets, plan.ignored_writes),
         )
         operating = self._operating = Operating(
             self.cache,
@@ -193,6 +195,7 @@ class Installed:
             Facts(lambda: tables().columns),
             tables,
             CommitInvalidator(self.cache),
+            agreed=agreed(self.cache),
             escaped=partial(taint, loading),
         )
         secret = self._surroundings.secret or os.urandom(32)
@@ -224,7 +227,7 @@ class Installed:
             root=root,
             shortcut=None if parts.at_its_word else Early(parts, bindings),
         )
-        return watched, SafeSinks(self._count, eyes, distrust=partial(eyes.escaped, None))
+        return watched, SafeSinks(self._count, eyes, distrust=eyes.lost_sight)
 
     def _warmed(self, cache: Engine, plan: Plan, spec: CachingSpecification) -> Warmer:
         around = self._surroundings
@@ -320,7 +323,7 @@ def _say_unexecuted(spec: CachingSpecification) -> None:
         _log.info("not executed yet (%d; `cachewright check --all` names them): %s", len(fields), shown)
 
 
-def _state_directory() -> Path:
+def state_directory() -> Path:
     """Where programs of this user keep state (XDG Base Directory Specification)."""
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "cachewright"
 
@@ -332,7 +335,7 @@ def _settings(spec: CachingSpecification, plan: Plan, around: Surroundings) -> S
     lifetimes = [hard_limit(target.policy) for target in plan.targets.values()]
     settings = Settings(
         workers=_SEVERAL if around.workers is None else around.workers,
-        journal_dir=None if around.redis_url is None else around.journal_dir or _state_directory(),
+        journal_dir=None if around.redis_url is None else around.journal_dir or state_directory(),
         read_timeout=redis.socket_timeout_ms / 1000,
         connect_timeout=redis.socket_connect_timeout_ms / 1000,
         max_connections=redis.max_connections or defaults.max_connections,

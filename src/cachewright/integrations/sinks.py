@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from cachewright.capture.context import RequestContext
-from cachewright.capture.events import RowImage, Statement, Transaction
+from cachewright.capture.events import Escape, RowImage, Statement, Transaction
 from cachewright.capture.sink import SqlSink
 
 _log = logging.getLogger("cachewright")
@@ -16,10 +16,11 @@ _log = logging.getLogger("cachewright")
 class SafeSinks:
     """A sink that passes everything on to others; where one of them fails, `distrust` is called.
 
-    A listener that failed may have missed a write, so what was cached can no longer be trusted.
+    A listener that failed may have missed a write, so what was cached can no longer be trusted, nor what is loaded
+    before the end of its transaction.
     """
 
-    def __init__(self, *sinks: SqlSink, distrust: Callable[[], None]) -> None:
+    def __init__(self, *sinks: SqlSink, distrust: Callable[[Transaction | None], None]) -> None:
         self._sinks = sinks
         self._distrust = distrust
 
@@ -28,7 +29,7 @@ class SafeSinks:
     ) -> None:
         """See `SqlSink`."""
         for sink in self._sinks:
-            with self._guarded():
+            with self._guarded(transaction):
                 sink.executed(statement, transaction, context)
 
     def flushed(
@@ -36,13 +37,13 @@ class SafeSinks:
     ) -> None:
         """See `SqlSink`."""
         for sink in self._sinks:
-            with self._guarded():
+            with self._guarded(transaction):
                 sink.flushed(images, transaction, context)
 
     def committing(self, transaction: Transaction, context: RequestContext | None) -> None:
         """See `SqlSink`."""
         for sink in self._sinks:
-            with self._guarded():
+            with self._guarded(transaction):
                 sink.committing(transaction, context)
 
     def ended(
@@ -56,19 +57,19 @@ class SafeSinks:
     ) -> None:
         """See `SqlSink`."""
         for sink in self._sinks:
-            with self._guarded():
+            with self._guarded(transaction):
                 sink.ended(transaction, committed=committed, started=started, ended=ended, context=context)
 
-    def escaped(self, context: RequestContext | None) -> None:
+    def escaped(self, context: RequestContext | None, escape: Escape) -> None:
         """See `SqlSink`."""
         for sink in self._sinks:
-            with self._guarded():
-                sink.escaped(context)
+            with self._guarded(None):
+                sink.escaped(context, escape)
 
     @contextmanager
-    def _guarded(self) -> Iterator[None]:
+    def _guarded(self, transaction: Transaction | None) -> Iterator[None]:
         try:
             yield
         except Exception:  # noqa: BLE001 - the application's SQL must not fail for a listener
             _log.exception("what SQL did could not be followed; everything cached is invalidated")
-            self._distrust()
+            self._distrust(transaction)

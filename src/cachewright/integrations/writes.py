@@ -8,26 +8,20 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Protocol
 
 from cachewright.capture.context import RequestContext
-from cachewright.capture.events import UNKNOWN, RowImage, Statement, Transaction
+from cachewright.capture.events import Escape, RowImage, Statement, Transaction
 from cachewright.capture.metadata import Tables
+from cachewright.integrations.changes import UNCOVERED, Changes
 from cachewright.runtime.holders import Announced
-from cachewright.spec.tags import NAMESPACE_TAG, NULL, canonical, read_alternatives, write_tags
+from cachewright.spec.tags import NAMESPACE_TAG, SETTINGS
 from cachewright.spec.target import Plan
 from cachewright.sql.cache import Facts
-from cachewright.sql.facts import Bind, Literal, Operand, StatementFacts, Write
-from cachewright.sql.rows import Change, Row, cascades, changed_rows, consequences, renames, spared
+from cachewright.sql.facts import Write
 
 _log = logging.getLogger("cachewright")
-
-#: More sets of parameters than this in one execution are not told apart.
-_MOST_SETS = 64
-#: A read that nobody understands: no tag covers it.
-_UNCOVERED: frozenset[str] = frozenset()
-
 
 _COMMIT = re.compile(r"\s*(?:COMMIT|END)\b", re.IGNORECASE)
 
@@ -65,13 +59,14 @@ class DatabaseEyes:
         invalidator: Invalidator,
         *,
         escaped: Callable[[], None],
+        agreed: Callable[[], bool] = lambda: True,
     ) -> None:
-        self._plan = plan
         self._facts = facts
-        self._tables = tables
+        self._changes = Changes(plan, tables, agreed)
         self._invalidator = invalidator
         self._escaped = escaped
         self._announced: dict[int, Announced] = {}
+        self._warned = False
 
     # SqlSink
 
@@ -85,29 +80,29 @@ class DatabaseEyes:
             return
         if context is None and facts.reads:
             self._escaped()
-        if transaction.written and _COMMIT.match(
-            statement.sql
-        ):  # in plain text: what ends the transaction later
-            self._invalidator.invalidate(frozenset(transaction.written))  # may be called a rollback
-        for write in facts.writes:
-            if spared(write, self._plan.ignored_writes):
-                continue
-            if statement.unit_of_work:
+        if transaction.written and _COMMIT.match(statement.sql):
+            # in plain text: what ends the transaction later may be called a rollback
+            if statement.failed:
+                self._invalidator.invalidate_again(frozenset(transaction.written))
+            self._invalidator.invalidate(frozenset(transaction.written))
+        wanted = [write for write in facts.writes if not self._spared(write)]
+        if statement.unit_of_work:
+            for write in wanted:
                 transaction.mapped.add(write.table)
                 self._wrote({write.table}, transaction, context)
-            else:
-                self._wrote(self._tags(self._statement_changes(write, statement)), transaction, context)
+            wanted = []
+        changed = self._changes.of_statement(facts, statement, wanted, transaction.database)
+        if changed:
+            self._wrote(changed, transaction, context)
 
     def flushed(
         self, images: Sequence[RowImage], transaction: Transaction, context: RequestContext | None
     ) -> None:
         """Collect the tags of the rows a flush wrote, old and new."""
         for image in images:
-            if image.action == "update" and all(
-                (image.table, c) in self._plan.ignored_writes for c in image.changed
-            ):
+            if image.action == "update" and self._changes.ignores(image.table, image.changed):
                 continue
-            self._wrote(self._tags(self._image_changes(image)), transaction, context)
+            self._wrote(self._changes.of_image(image, transaction.database), transaction, context)
 
     def committing(self, transaction: Transaction, context: RequestContext | None) -> None:
         """Announce what was written."""
@@ -119,8 +114,8 @@ class DatabaseEyes:
 
     def _changed(self, transaction: Transaction) -> frozenset[str]:
         """The tags of everything that a transaction wrote."""
-        unseen = transaction.unseen | transaction.mapped
-        return frozenset(transaction.written) | self._tags((table, None) for table in unseen if table)
+        unseen = sorted(table for table in transaction.unseen | transaction.mapped if table)
+        return frozenset(transaction.written) | self._changes.of_tables(unseen, transaction.database)
 
     def ended(
         self,
@@ -151,42 +146,60 @@ class DatabaseEyes:
             transaction.written.clear()
             self._invalidator.release(held)
 
-    def escaped(self, context: RequestContext | None) -> None:
-        """A raw connection read or wrote unseen: taint what is being loaded, trust nothing that was cached."""
+    def escaped(self, context: RequestContext | None, escape: Escape) -> None:
+        """A raw connection reads and writes unseen: taint what is being loaded, trust nothing that was cached.
+
+        Until it is back nothing is served or filled in this process; its commits through SQLAlchemy reach the others.
+        """
         del context
         self._escaped()
+        if escape == "out":
+            self._invalidator.hold({NAMESPACE_TAG})
+            if not self._warned:
+                self._warned = True
+                _log.warning(
+                    "the application took a driver's connection out of its pool: until it is back nothing is cached"
+                )
         self._invalidator.invalidate(frozenset({NAMESPACE_TAG}))
+        if escape == "back":
+            self._invalidator.release({NAMESPACE_TAG})
+
+    def lost_sight(self, transaction: Transaction | None) -> None:
+        """A write may have been missed: of this transaction, or of any."""
+        if transaction is None:
+            self._escaped()
+            self._invalidator.invalidate(frozenset({NAMESPACE_TAG}))
+        else:
+            self._wrote({NAMESPACE_TAG}, transaction, None)
 
     # reads
 
     def reads_of(self, context: RequestContext, since: int) -> list[frozenset[str]]:
         """For each read of the request, the tags any one of which covers it; `since` leaves out none before."""
         found: list[frozenset[str]] = []
-        for statement, _ in tuple(context.statements):
+        told = secured = False
+        for statement, transaction in tuple(context.statements):
             if statement.started < since:
                 continue
             if statement.failed:  # whatever the answer made of it
-                found.append(_UNCOVERED)
+                found.append(UNCOVERED)
                 continue
             facts = self._facts.of(statement.sql, statement.dialect, statement.paramstyle)
-            found.extend(self._alternatives(facts, statement))
+            found.extend(self._changes.alternatives(facts, statement, transaction.database))
+            told = told or any(read.table == SETTINGS for read in facts.reads)
+            secured = secured or self._changes.secured(facts, transaction.database)
+        if secured and not told:  # what the session sees was decided where nobody looked
+            found.append(frozenset({SETTINGS}))
         return found
 
-    def _alternatives(self, facts: StatementFacts, statement: Statement) -> Iterator[frozenset[str]]:
-        if facts.unknown or facts.opaque:
-            yield _UNCOVERED
-        inexact = self._tables().inexact
-        for read in facts.reads:
-            pinned: dict[str, str] = {}
-            via = dict(read.via)
-            for column, operand in () if statement.many else read.pinned:
-                value = _value(operand, statement.parameters)
-                loose = any(origin in inexact for origin in ((read.table, column), *via.get(column, ())))
-                if value is not None and value != NULL and not loose:
-                    pinned[column] = value
-            yield read_alternatives(read.table, pinned, self._plan.column_sets)
-
     # writes
+
+    def _spared(self, write: Write) -> bool:
+        return (
+            write.action == "update"
+            and bool(write.changed)
+            and self._changes.ignores(write.table, write.changed or ())
+        )
 
     def _wrote(self, tags: Iterable[str], transaction: Transaction, context: RequestContext | None) -> None:
         if context is not None:
@@ -195,58 +208,3 @@ class DatabaseEyes:
         if new:
             self._invalidator.hold(new)
             transaction.written |= new
-
-    def _tags(self, changes: Iterable[Change]) -> frozenset[str]:
-        hidden = self._tables().inexact
-        tags: set[str] = set()
-        for table, rows in changes:
-            visible = rows and [{c: v for c, v in row.items() if (table, c) not in hidden} for row in rows]
-            tags |= write_tags(table, visible, self._plan.column_sets)
-        return frozenset(tags)
-
-    def _statement_changes(self, write: Write, statement: Statement) -> Iterator[Change]:
-        rows = _all_rows(write, statement)
-        yield write.table, rows
-        yield from consequences(self._tables().references, write, rows)
-
-    def _image_changes(self, image: RowImage) -> Iterator[Change]:
-        rows = tuple(_known(side) for side in (image.old, image.new) if side is not None)
-        yield image.table, rows
-        if image.action == "delete":
-            yield from cascades(self._tables().references, image.table, rows)
-        elif image.action == "update":
-            yield from renames(self._tables().references, image.table, image.changed)
-
-
-def _all_rows(write: Write, statement: Statement) -> tuple[Row, ...] | None:
-    sets = statement.parameters if statement.many else (statement.parameters,)
-    if len(sets) > _MOST_SETS:
-        return None
-    found: list[Row] = []
-    for parameters in sets:
-        rows = changed_rows(write, lambda operand, given=parameters: _value(operand, given))  # type: ignore[misc]
-        if rows is None:
-            return None
-        found.extend(rows)
-    return tuple(found)
-
-
-def _value(operand: Operand | None, parameters: Any) -> str | None:
-    """The canonical value of an operand, None where it is not known."""
-    match operand:
-        case Literal(constant):
-            return NULL if constant is None else canonical(constant)
-        case Bind(key):
-            try:
-                value = parameters[key]
-            except (KeyError, IndexError, TypeError):
-                return None
-            return NULL if value is None else canonical(value)
-    return None
-
-
-def _known(side: Mapping[str, Any]) -> Row:
-    return {
-        column: NULL if value is None else None if value is UNKNOWN else canonical(value)
-        for column, value in side.items()
-    }

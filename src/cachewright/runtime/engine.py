@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import os
 import random
@@ -11,7 +12,8 @@ from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from cachewright.errors import SurroundingsError
+from cachewright.errors import StoreUnavailableError, SurroundingsError
+from cachewright.runtime.agreement import Agreement
 from cachewright.runtime.bus import Bus
 from cachewright.runtime.codec import Codec, Entry
 from cachewright.runtime.core import Core, log
@@ -36,6 +38,7 @@ from cachewright.runtime.stores.memory import MemoryStore
 from cachewright.runtime.sweeping import keep_swept
 from cachewright.runtime.tasks import Tasks
 from cachewright.runtime.tokens import LocalTokens, Mint, fresh_token
+from cachewright.spec.tags import NAMESPACE_TAG
 
 if TYPE_CHECKING:
     from cachewright.runtime.stores.redis import RedisStore
@@ -49,7 +52,8 @@ class Engine:
     `redis_url` is the server that processes share; without one only a single worker is cached, in its own
     memory. `secret` keys the digests of stored entries: the same in every process, or empty. `wall` and
     `clock` are seconds since the epoch and since boot; `mint` makes tokens of 16 random bytes, `dice`
-    numbers in [0, 1). Nothing is connected before `start`, and the server may be away then, and go and come
+    numbers in [0, 1). `digest` is that of the column sets this process writes row tags of, None where it
+    writes none. Nothing is connected before `start`, and the server may be away then, and go and come
     back later. A forked process has an empty engine of its own, not started.
     """
 
@@ -64,12 +68,14 @@ class Engine:
         clock: Clock = boottime,
         mint: Mint = fresh_token,
         dice: Callable[[], float] = random.random,
+        digest: bytes | None = None,
     ) -> None:
         if redis_url is not None and find_spec("redis") is None:
             raise SurroundingsError("redis-py is not installed", hint="pip install 'cachewright[redis]'")
         self.namespace = namespace
         self.dice = dice
         self._url = redis_url
+        self._digest = digest
         self._build = partial(
             self._built,
             settings if settings is not None else Settings(),
@@ -133,6 +139,16 @@ class Engine:
         self.portal = Portal(self._core, self._connect, self._journal, self._recent, self._members)
         self.fleet = Fleet(self._core)
         self.refreshes = Refreshes(own.refreshes_at_once, clock)
+        self.agreement = (
+            None
+            if self._digest is None
+            else Agreement(
+                self._core,
+                self._digest,
+                clock=clock,
+                flush=lambda: self._invalidations.invalidate((NAMESPACE_TAG,)),
+            )
+        )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks = Tasks()
         self._chores = Tasks()
@@ -222,6 +238,11 @@ class Engine:
         self._tasks.spawn(store.watch(self._promoted))
         self._core.store = store
         self._sweep()
+        if self.agreement is not None:
+            self.agreement.hold()
+            with contextlib.suppress(StoreUnavailableError):
+                await self.agreement.look()
+            self._tasks.spawn(self.agreement.run())
 
     def _hearing(self, bus: Bus, store: Store) -> Callable[[float], bool]:
         """Whether word of others arrives, and in strict mode whether they wait for this process, too."""
@@ -262,6 +283,8 @@ class Engine:
             await store.aclose()
             await self._invalidations.tasks.finish(_FINISH_SECONDS)  # what could not be sent is kept now
         self._invalidations = Invalidations(self._core, None, self._journal, self._recent, self._members)
+        if self.agreement is not None:
+            self.agreement.release()
         self._loop = None
 
     def tell(self, told: Callable[[Collection[str]], None]) -> None:

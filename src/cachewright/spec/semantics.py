@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Literal
 
 from cachewright.spec.directives import forbidden, freshness
+from cachewright.spec.tags import SETTINGS
 
 Token = bytes | int
 Mode = Literal["live", "shadow", "off"]
@@ -401,6 +402,8 @@ def may_fill(
     load without any SQL is no surprise.
     """
     shared = facts.scope in (Scope.PUBLIC, Scope.TENANT)
+    # who shares an entry with others must say which value a setting of the session has for all of them
+    reads = [frozenset(read) - {SETTINGS} for read in facts.reads] if shared else facts.reads
     checks = (
         (facts.streamed, Reason.STREAM),
         (facts.status not in policy.statuses, Reason.STATUS),
@@ -413,7 +416,7 @@ def may_fill(
         (facts.snapshot, Reason.SNAPSHOT),
         (facts.unowned_sql, Reason.UNOWNED_SQL),
         (not facts.reads and not declared, Reason.NO_DEPENDENCY),
-        (any(not any(tag in predicted for tag in read) for read in facts.reads), Reason.DEPENDENCY_DRIFT),
+        (any(not any(tag in predicted for tag in read) for read in reads), Reason.DEPENDENCY_DRIFT),
         (bool(facts.unkeyed), Reason.UNKEYED_READ),
     )
     return tuple(reason for holds, reason in checks if holds)

@@ -24,8 +24,8 @@ from uuid import UUID
 from cachewright.spec.keys import escape
 
 _NUMBER = re.compile(r"([+-]?)0*(\d+)(?:\.0*)?\Z")
-_EXPONENT = re.compile(r"[+-]?\d+(?:\.\d*)?e[+-]?\d+\Z")
-_UUID = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}\Z")
+_OTHER_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?e[+-]?\d+|0b[01_]+|0o[0-7_]+|0x[\da-f_]+|\d[\d_]*_\d+)\Z")
+_HEX = re.compile(r"[0-9a-f]{32}\Z")
 _TEMPLATE = re.compile(r"\s*(?P<table>[^\s(){}#=,]+)\s*(?:\((?P<columns>[^()]*)\))?\s*\Z")
 _LONGEST = 64
 _LARGEST = 10**40
@@ -35,6 +35,8 @@ _TRUE = frozenset({"on", *("true"[:end] for end in range(1, 5)), *("yes"[:end] f
 _FALSE = frozenset({"of", "off", "n", "no", *("false"[:end] for end in range(1, 6))})
 
 NAMESPACE_TAG = "ns"
+#: The table of what a session was told: reads of it are what row-level security depends on.
+SETTINGS = "pg_settings"
 #: What the tag of a single key begins with; only the entry of that key holds it.
 KEY_TAG = "key:"
 #: NULL in an image of a row: known, and equal to no value that a read could pin.
@@ -106,13 +108,13 @@ def canonical(value: Any) -> str | None:  # noqa: PLR0911 - one line for each ki
 def _canonical_text(value: str) -> str | None:
     decomposed = unicodedata.normalize("NFKD", value)
     text = "".join(sign for sign in decomposed if not unicodedata.combining(sign)).casefold().strip()
-    if _UUID.match(text):
-        text = text.replace("-", "")
+    if _HEX.match(hexadecimal := text.strip("{}").replace("-", "")):
+        text = hexadecimal
     number = _NUMBER.match(text)
     if number and len(text) <= _LONGEST:
         sign, digits = number.groups()
         return f"-{digits}" if sign == "-" and digits.strip("0") else digits
-    if _EXPONENT.match(text):  # a database may read it as an integer
+    if _OTHER_NUMBER.match(text):  # a database may read it as an integer
         return None
     if text in _TRUE or text in _FALSE:
         return str(int(text in _TRUE))

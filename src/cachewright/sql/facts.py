@@ -74,6 +74,11 @@ class Write:
     value_sets: tuple[Assigned, ...] = ()
     whole: bool = False
 
+    @property
+    def changed(self) -> frozenset[str] | None:
+        """The columns an update gives values; None for any."""
+        return frozenset(column for column, _ in self.assigned) or None
+
 
 @dataclass(frozen=True, slots=True)
 class StatementFacts:
@@ -82,7 +87,8 @@ class StatementFacts:
     `unknown` means: treat it as a write to everything (not parsed, CALL, DDL, TRUNCATE). `harmless`
     means: it neither reads nor writes rows. `opaque` names functions that are not known to be built in:
     one written by the application's own hands may read or write any table. `time_binds` are all operands
-    of comparisons, with the binds inside their expressions. `predicate_binds` are `(table or None,
+    of comparisons, with the binds inside their expressions.
+    `called` are the functions it calls, built in or not. `predicate_binds` are `(table or None,
     column, operand)` of each comparison of a column.
     """
 
@@ -92,6 +98,7 @@ class StatementFacts:
     harmless: bool = False
     nondeterministic: tuple[str, ...] = ()
     opaque: tuple[str, ...] = ()
+    called: tuple[str, ...] = ()
     time_binds: tuple[Operand, ...] = ()
     predicate_binds: tuple[tuple[str | None, str, Operand], ...] = ()
 

@@ -16,7 +16,7 @@ VOLATILE = frozenset({
     "gen_random_uuid", "get_lock", "getdate", "getutcdate", "inet_client_addr", "is_free_lock",
     "last_insert_id", "last_insert_rowid", "lastval", "localtime", "localtimestamp", "newid", "nextval",
     "now", "pg_backend_pid", "pg_sleep", "random", "random_bytes", "random_normal", "randomblob",
-    "release_lock", "row_count", "session_user", "set_config", "setseed", "setval", "sleep",
+    "release_lock", "row_count", "session_user", "setseed", "setval", "sleep",
     "statement_timestamp", "sysdate", "sysdatetime", "system_user", "timeofday", "total_changes",
     "transaction_timestamp", "txid_current", "user", "utc_date", "utc_time", "utc_timestamp", "uuid",
     "uuid_generate_v1", "uuid_generate_v4", "uuid_short", "uuidv4", "uuidv7",
@@ -101,7 +101,7 @@ KNOWN = frozenset({
     *(f"{prefix}_{name}" for prefix in ("json", "jsonb") for name in _JSON.split()),
     *(f"st_{name}" for name in _GEOMETRY.split()),
     *(f"has_{name}_privilege" for name in ("any_column", "column", "schema", "sequence", "table")),
-    "json", "jsonb", "pg_typeof",
+    "json", "jsonb", "pg_typeof", "set_config",
 })  # fmt: skip
 """Names that come with SQLite, PostgreSQL, MySQL or usual extensions, and read no table.
 

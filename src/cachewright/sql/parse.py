@@ -9,7 +9,7 @@ from typing import TypeVar
 import sqlglot
 from sqlglot import exp
 
-from cachewright.sql import traits
+from cachewright.sql import settings, traits
 from cachewright.sql.columns import touch
 from cachewright.sql.facts import HARMLESS, UNKNOWN, Read, StatementFacts
 from cachewright.sql.lexer import PRINTF_STYLES, family_of
@@ -53,11 +53,13 @@ def parse_script(text: Script, dialect: str, paramstyle: str, schema: Schema) ->
     if text.conditional or Verdict.UNKNOWN in verdicts:
         return UNKNOWN
     operands = Operands(text.keys, family_of(dialect), paramstyle in PRINTF_STYLES)
-    facts = [
+    found = (
         _of_statement(statement, dialect, operands, schema)
-        for statement, verdict in zip(text.statements, verdicts, strict=True)
         if verdict is Verdict.PARSE
-    ]
+        else settings.of_set(statement, dialect, operands)
+        for statement, verdict in zip(text.statements, verdicts, strict=True)
+    )
+    facts = [each for each in found if each is not None]
     match facts:
         case []:
             return HARMLESS
@@ -95,10 +97,14 @@ class _Reading:
             pinning.solve(scope)
         seen = [each for scope in reader.scopes for each in traits.compared(scope, self.operands)]
         return StatementFacts(
-            reads=tuple(_read(source, pinning) for source in _read_sources(reader.scopes)),
+            reads=(
+                *(_read(source, pinning) for source in _read_sources(reader.scopes)),
+                *settings.of_calls(self.root, self.operands),
+            ),
             writes=tuple(change.write(pinning) for change in changes),
             nondeterministic=_once(traits.nondeterministic(self.root)),
             opaque=_once(traits.opaque(self.root)),
+            called=_once(traits.called(self.root)),
             time_binds=_once(each.operand for each in seen),
             predicate_binds=_once(
                 (each.table, each.column, each.operand) for each in seen if each.column is not None
@@ -162,6 +168,7 @@ def _joined(facts: list[StatementFacts]) -> StatementFacts:
         unknown=any(each.unknown for each in facts),
         nondeterministic=_once(name for each in facts for name in each.nondeterministic),
         opaque=_once(name for each in facts for name in each.opaque),
+        called=_once(name for each in facts for name in each.called),
         time_binds=_once(value for each in facts for value in each.time_binds),
         predicate_binds=_once(value for each in facts for value in each.predicate_binds),
     )

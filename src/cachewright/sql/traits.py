@@ -89,6 +89,12 @@ def opaque(root: exp.Expr) -> Iterator[str]:
             yield names[0]
 
 
+def called(root: exp.Expr) -> Iterator[str]:
+    """Yield the names of all functions, as far as possible as they were written."""
+    for node in root.find_all(exp.Func):
+        yield str(node.meta.get("name") or _function_name(node)).lower()
+
+
 def _is_anonymous(node: exp.Expr) -> bool:
     return isinstance(node, exp.Anonymous | exp.AnonymousAggFunc)
 
