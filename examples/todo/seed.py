@@ -1,4 +1,7 @@
-"""Fill a database with deterministic data: `python seed.py --url sqlite:///todo.db`."""
+"""Fill a database with deterministic data: `python seed.py --url sqlite:///todo.db`.
+
+`--url postgresql+psycopg://user@host/database` fills one of PostgreSQL.
+"""
 
 import argparse
 import os
@@ -54,6 +57,8 @@ def seed(url: str, *, seed: int = DEFAULT_SEED, scale: float = 1.0, today: date 
         _insert(connection, Profile, _profiles(data))
         _insert(connection, Project, _projects(data))
         _insert(connection, Task, _tasks(data, today or today_utc()))
+        if connection.dialect.name == "postgresql":
+            _continue_numbering(connection)
         connection.exec_driver_sql("ANALYZE")
     engine.dispose()
     return data
@@ -67,6 +72,13 @@ def _insert(connection: Connection, model: type[Base], rows: Rows) -> None:
     assert isinstance(table, Table)
     while batch := list(islice(rows, BATCH)):
         connection.execute(insert(table), batch)
+
+
+def _continue_numbering(connection: Connection) -> None:
+    """Let PostgreSQL's sequences go on after the ids that were given."""
+    for table in ("tenants", "users", "projects", "tasks"):
+        highest = f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), max(id)) FROM {table}"  # noqa: S608
+        connection.exec_driver_sql(highest)
 
 
 def _tenants(data: Dataset) -> Rows:

@@ -11,7 +11,9 @@ from sqlalchemy.orm import Session
 from sqlmodel import Field, SQLModel
 from sqlmodel import Session as ModelSession
 from sqlmodel import select as model_select
+from starlette.background import BackgroundTask
 from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.responses import StreamingResponse
 from tests.integrations.driving import driven, get, specification
 from tests.integrations.shop import Note, Shop, Tag, User, fill, make_engine
 
@@ -626,3 +628,63 @@ async def test_concurrent_reads_and_writes_are_never_behind(shop):
         await asyncio.gather(write(), write(), *(read() for _ in range(4)))
         assert (await driver.get("/guest")).json() == "16"
         assert any(outcome.hit for outcome in driver.outcomes)
+
+
+# write_ack: hold
+
+
+@pytest.mark.parametrize(
+    ("write_ack", "order"), [("none", ["answer", "commit"]), ("hold", ["commit", "answer"])]
+)
+async def test_held_answers_leave_after_a_commit_that_came_after_them(shop, write_ack, order):
+    said = []
+
+    def committing():
+        with Session(shop.engine) as session:
+            yield session
+            session.commit()
+            said.append("commit")
+
+    @shop.app.post("/teardown")
+    def teardown(session: Session = Depends(committing)):
+        session.get_one(Note, 1).title = "teardown"
+        return "written"
+
+    spec = specification(NOTE, consistency={"write_ack": write_ack})
+    async with driven(with_note(shop), spec) as driver:
+        assert await driver.caches("/notes/1")
+
+        async def receive():
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message):
+            if message["type"] == "http.response.body":
+                said.append("answer")
+
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/teardown",
+            "raw_path": b"/teardown",
+            "headers": [],
+        }
+        scope |= {"query_string": b"", "scheme": "http", "http_version": "1.1", "server": ("test", 80)}
+        await driver.installed(scope, receive, send)
+        assert said == order
+        assert not await driver.hit("/notes/1")
+
+
+async def test_a_held_answer_that_is_streamed_loses_nothing_and_waits_with_its_last_piece(shop):
+    after = []
+
+    @shop.app.post("/stream")
+    def stream():
+        def pieces():
+            yield "a"
+            yield "b"
+
+        return StreamingResponse(pieces(), background=BackgroundTask(lambda: after.append("done")))
+
+    async with driven(with_note(shop), specification(NOTE, consistency={"write_ack": "hold"})) as driver:
+        answer = await driver.send("POST", "/stream")
+    assert (answer.text, after) == ("ab", ["done"])

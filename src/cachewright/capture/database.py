@@ -108,7 +108,9 @@ class DatabaseWatch:
         return self
 
     def close(self) -> None:
-        """Stop listening; engines and dialects are as they were, unless another watch has wrapped them since."""
+        """Stop listening, once; engines and dialects are as they were, unless another watch has wrapped them since."""
+        if not self._open:
+            return
         self._open = False
         for target, name, listener in self._listeners:
             event.remove(target, name, listener)

@@ -14,7 +14,6 @@ from cachewright.spec.tags import TagTemplate, TagTemplateError
 #: Fields that promise something about safety, freshness or reach: who relies on one has to know of it.
 PROMISES: frozenset[str] = frozenset(
     {
-        "consistency.write_ack",
         "identity.user",
         "identity.tenant",
         "cache_targets[].authorization",
@@ -114,7 +113,7 @@ def not_executed(subject: Subject) -> Iterator[Problem]:
 
     ## What it does
     Compares the fields that differ from their defaults with those that the runtime executes. It is a warning
-    where the field promises something that one relies on: `consistency` (`write_ack`),
+    where the field promises something that one relies on:
     `identity` from a `dependency:`, and a target's `authorization`, `mode: shadow` and `percent`.
 
     ## Why

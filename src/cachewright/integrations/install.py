@@ -32,6 +32,7 @@ from cachewright.integrations.desk import Desk
 from cachewright.integrations.dressing import dressing_of
 from cachewright.integrations.early import Early
 from cachewright.integrations.edge import Edge
+from cachewright.integrations.holding import answering_last
 from cachewright.integrations.opentelemetry import observe
 from cachewright.integrations.operating import OnAlarm, Operating
 from cachewright.integrations.parts import Parts, taint
@@ -147,6 +148,7 @@ class Installed:
         self._purges: Purges | None = None
         self._app = app
         self._started = False
+        self._holds = False
         root = root if root is not None else root_of(app)
         self.plan: Plan | None = None
         self._operating: Operating | None = None
@@ -165,6 +167,7 @@ class Installed:
 
     def _cached(self, app: ASGIApp, root: Any, document: Document) -> tuple[Watched, SqlSink]:
         plan = self.plan = compile_plan(document)
+        self._holds = document.spec.consistency.write_ack == "hold"
         _say_unexecuted(document.spec)
         for target in plan.targets.values():
             if target.problem is not None and not self._surroundings.at_its_word:
@@ -267,7 +270,10 @@ class Installed:
         else:
             if self._desk is not None:
                 scope[DESK] = self._desk
-            await self._app(scope, receive, send)
+            if self._holds:
+                await answering_last(self._app, scope, receive, send)
+            else:
+                await self._app(scope, receive, send)
 
     async def _start(self) -> None:
         self._started = True

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -25,6 +25,7 @@ from cachewright.runtime.engine import Engine
 from cachewright.runtime.home import Home, Unreachable
 from cachewright.runtime.settings import Settings
 from cachewright.spec.document import Document, load_spec
+from cachewright.spec.tags import bulk_tag
 from cachewright.spec.target import Plan, compile_plan
 from cachewright.sql.cache import Facts
 
@@ -127,6 +128,29 @@ def watch(
     )
     dialects = None if engine is None else (engine.dialect,)
     return Watching(plan, cache, dialects, agreed(cache) if spec is not None else lambda: False).open()
+
+
+@contextmanager
+def invalidator_of(plan: Plan, redis_url: str) -> Iterator[Callable[[frozenset[str]], None]]:
+    """What invalidates tags of this plan for a program that listens to no engine of its own."""
+    cache = Engine(
+        plan.namespace,
+        redis_url=redis_url,
+        settings=Settings(workers=_SEVERAL, journal_dir=state_directory()),
+        digest=digest_of(plan.column_sets, plan.ignored_writes),
+    )
+    home, stands, commits = Home(cache), agreed(cache), CommitInvalidator(cache, at_home=False)
+    with suppress(Unreachable):
+        home.call(_nothing)
+
+    def invalidate(tags: frozenset[str]) -> None:
+        coarse = () if stands() else (bulk_tag(tag) for tag in tags if "(" not in tag and "#" not in tag)
+        commits.invalidate(tags.union(coarse))
+
+    try:
+        yield invalidate
+    finally:
+        home.close()
 
 
 def _without_specification(namespace: str) -> Plan:

@@ -60,6 +60,7 @@ EXECUTED: frozenset[str] = frozenset(
         "consistency.crash_safe",
         "consistency.identity_ttl_seconds",
         "consistency.ignore_writes",
+        "consistency.write_ack",
         "consistency.single_host",
         "cache_targets[].endpoint",
         "cache_targets[].name",

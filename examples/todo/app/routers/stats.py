@@ -1,5 +1,5 @@
 from fastapi import APIRouter
-from sqlalchemy import case, func, select
+from sqlalchemy import String, case, cast, func, literal_column, select
 
 from ..database import SessionDep
 from ..models import Priority, Project, Status, Task, User
@@ -36,7 +36,8 @@ def summary(user: CurrentUser, session: SessionDep) -> Summary:
         .group_by(Project.id)
         .order_by(Project.name, Project.id)
     )
-    month = func.substr(Task.completed_at, 1, 7)
+    # constants in the text: to PostgreSQL two parameters are two expressions
+    month = func.substr(cast(Task.completed_at, String), literal_column("1"), literal_column("7"))
     months = session.execute(
         select(month, func.count())
         .join(Task.project)
