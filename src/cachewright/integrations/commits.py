@@ -24,14 +24,10 @@ LANDING_SECONDS = 1.0
 
 
 class CommitInvalidator:
-    """The cache, as the database's listeners reach it.
+    """The cache, as the database's listeners reach it."""
 
-    It is `at_home` where asynchronous engines are used on the loop the cache lives on.
-    """
-
-    def __init__(self, cache: Engine, *, at_home: bool = True) -> None:
+    def __init__(self, cache: Engine) -> None:
         self._cache = cache
-        self._at_home = at_home
 
     def hold(self, tags: Collection[str]) -> None:
         """See `Engine.hold`."""
@@ -81,11 +77,7 @@ class CommitInvalidator:
         """Invalidate and return when that is done, or journalled. Never raises."""
         try:
             if _in_async_engine():
-                await_only(
-                    self._cache.invalidate(tags)
-                    if self._at_home
-                    else asyncio.to_thread(self._cache.portal.invalidate, tags)
-                )
+                await_only(self._cache.invalidate(tags))
             else:
                 self._cache.portal.invalidate(tags)
         except (

@@ -46,7 +46,7 @@ class Watching:
             plan,
             Facts(lambda: self._tables().columns),
             self._tables,
-            CommitInvalidator(cache, at_home=False),
+            CommitInvalidator(cache),
             escaped=lambda: None,
             agreed=agreed,
         )
@@ -139,7 +139,7 @@ def invalidator_of(plan: Plan, redis_url: str) -> Iterator[Callable[[frozenset[s
         settings=Settings(workers=_SEVERAL, journal_dir=state_directory()),
         digest=digest_of(plan.column_sets, plan.ignored_writes),
     )
-    home, stands, commits = Home(cache), agreed(cache), CommitInvalidator(cache, at_home=False)
+    home, stands, commits = Home(cache), agreed(cache), CommitInvalidator(cache)
     with suppress(Unreachable):
         home.call(_nothing)
 

@@ -95,6 +95,7 @@ async def test_a_stale_answer_ends_with_the_next_look(app, changes, postgres_ser
     async with driven(app, board_spec()) as client:
         assert await client.caches("/owners/bob/cards")
         assert await client.caches("/owners/cat/cards")
+        client.installed._watch.close()  # who follows is another process
         postgres_server.run("UPDATE board_cards SET title = 'x' WHERE owner = 'bob'", database=slot)
 
         stop = threading.Event()
