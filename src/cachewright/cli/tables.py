@@ -95,6 +95,23 @@ def _whole(number: int | None) -> str:
     return UNKNOWN if number is None else f"{number:,}"
 
 
+def options(found: Sequence[Mapping[str, Any]]) -> Table:
+    """Several forecasts beside each other, one a line."""
+    numbers = ("hit rate", "queries", "database ms", "peak bytes", "wrong")
+    made = table("What if", "option", *numbers, right=numbers)
+    for one in found:
+        work = one["database"]
+        made.add_row(
+            Text(one["option"]),
+            percent(one["hit_rate"]),
+            f"{work['queries_after']:,}",
+            milliseconds(work["time_after_ms"]),
+            f"{one['peak_bytes']:,}",
+            str(one["wrong_answers"]),
+        )
+    return made
+
+
 def measured(document: Mapping[str, Any]) -> Table:
     """The figures of a whole job: each route predicted and measured, before and after."""
     numbers = ("requests", "predicted", "measured", "mean ms", "p50 ms", "p95 ms")

@@ -57,15 +57,16 @@ class ReplaySettings:
     """What a trace does not tell. Times are in milliseconds.
 
     `hit_ms` is what a hit takes from lookup to answer, `network_ms` what an exchange with the shared store
-    adds to it. `jitter` in [-1, 1] is where in their spread entries expire. `max_entries` bounds the store,
-    the least recently used leaving first. `dice` in (0, 1] is what every early refresh throws: 1/e is the mean.
-    `details` bounds how many wrong answers are shown.
+    adds to it. `jitter` in [-1, 1] is where in their spread entries expire. `max_entries` and `max_bytes` bound
+    the store, the least recently used leaving first. `dice` in (0, 1] is what every early refresh throws: 1/e is
+    the mean. `details` bounds how many wrong answers are shown.
     """
 
     hit_ms: float = 0.5
     network_ms: float = 0.0
     jitter: float = 0.0
     max_entries: int | None = None
+    max_bytes: int | None = None
     dice: float = math.exp(-1)
     details: int = 20
 
@@ -311,6 +312,8 @@ class _Replay:
         self.entries[key] = entry
         self._hold(entry, self._share(key, entry.filled_by))
         if self.settings.max_entries is not None and len(self.entries) > self.settings.max_entries:
+            self._forget(next(iter(self.entries)))
+        while self.settings.max_bytes is not None and self.entries and self.size > self.settings.max_bytes:
             self._forget(next(iter(self.entries)))
         self.found.peak_entries = max(self.found.peak_entries, round(self.count))
         self.found.peak_bytes = max(self.found.peak_bytes, round(self.size))
