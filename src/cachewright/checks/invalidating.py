@@ -43,10 +43,10 @@ def write_without_invalidation(subject: Subject) -> Iterator[Problem]:
     """A write changes what a target keeps, and nothing in the specification invalidates it.
 
     ## What it does
-    Where `invalidation` has rules or triggers: looks for tables of `depends_on` that none of them covers, for
-    each of create, update and delete. For targets without `depends_on` (kept for a bounded staleness): looks for
-    routes that write under the same path, and for a rule that names the target's key. Routes need `--app`,
-    `--openapi` or `--trace`.
+    Where `invalidation` has rules or triggers: looks for tables of `depends_on` that none of them covers, and for
+    those that rules, or triggers, cover for some of create, update and delete but not for all. For targets without
+    `depends_on` (kept for a bounded staleness): looks for routes that write under the same path, and for a rule
+    that names the target's key. Routes need `--app`, `--openapi` or `--trace`.
 
     ## Why
     Writes that the runtime sees invalidate by `depends_on` anyway; the rules are what people and other programs
@@ -67,9 +67,7 @@ def write_without_invalidation(subject: Subject) -> Iterator[Problem]:
     lacking: dict[str, tuple[Kept, list[Operation]]] = {}
     for one in kept:
         for table in one.tables if spoken else ():
-            missing = [
-                operation for operation in _ACTIONS if not _covers(subject, named, one, table, operation)
-            ]
+            missing = _missing(subject, named, one, table)
             if missing:
                 lacking.setdefault(table, (one, missing))
         if not one.tables and (writer := _writer_beside(subject, one)) and not _is_named(named, one):
@@ -199,13 +197,27 @@ def _loose_patterns(subject: Subject) -> Iterator[str]:
             yield group.pattern
 
 
-def _covers(subject: Subject, named: Sequence[Named], one: Kept, table: str, operation: Operation) -> bool:
-    """Whether a trigger of the table, or a rule that reaches the target, stands for this operation."""
-    for trigger in subject.spec.invalidation.triggers:
-        if (trigger.table or "").lower() == table and trigger.action in (None, _ACTIONS[operation]):
-            return True
-    mine = [each for each in named if each.operation == operation and _touches(each.text, one)]
-    return any(_table(each.text) in (None, table) for each in mine)
+def _missing(subject: Subject, named: Sequence[Named], one: Kept, table: str) -> list[Operation]:
+    """The writes to `table` that the rules leave out, or the triggers, where they speak of it; else all."""
+    of_triggers = [
+        operation
+        for operation, action in _ACTIONS.items()
+        for trigger in subject.spec.invalidation.triggers
+        if (trigger.table or "").lower() == table and trigger.action in (None, action)
+    ]
+    of_rules = [
+        each.operation
+        for each in named
+        if _touches(each.text, one) and _speaks_of(each, table) and each.operation in _ACTIONS
+    ]
+    spoken = [given for given in (of_rules, of_triggers) if given] or [[]]
+    return [operation for operation in _ACTIONS if any(operation not in given for given in spoken)]
+
+
+def _speaks_of(named: Named, table: str) -> bool:
+    """Whether a pattern stands for writes to `table`; one that cascades to its tag is about another's."""
+    own = _table(named.text)
+    return own is None or (own == table and "cascades" not in named.path)
 
 
 def _is_named(named: Sequence[Named], one: Kept) -> bool:

@@ -13,6 +13,7 @@ from cachewright.spec.identity import carried
 from cachewright.spec.semantics import Scope
 from cachewright.spec.sensitive import secret_words, sensitive_words, session_words
 
+_IDS = frozenset({"user_id", "tenant_id", "cred"})
 _SECRETS = (
     (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), "a JSON Web Token"),
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"), "a private key"),
@@ -32,12 +33,13 @@ def public_with_credentials(subject: Subject) -> Iterator[Problem]:
     """A public target reads who is asking.
 
     ## What it does
-    Looks whether the route of a target of scope `public` declares a security scheme, or read a credential in
-    the trace. Needs `--app` or `--trace`.
+    Looks whether a target of scope `public` names somebody in its key or tags (`{user_id}`, `{claim.role}`), and
+    whether its route declares a security scheme or read a credential in the trace. Routes need `--app`,
+    `--openapi` or `--trace`.
 
     ## Why
-    A public entry is served to everybody. What reads a credential usually answers differently to different
-    people, or refuses some of them.
+    A public entry is served to everybody, and nobody proves who they are: a claim of a forged token would do.
+    What reads a credential usually answers differently to different people, or refuses some of them.
 
     ## Example
     ```yaml
@@ -51,6 +53,11 @@ def public_with_credentials(subject: Subject) -> Iterator[Problem]:
     """
     for view, target in subject.ready():
         if target.scope is not Scope.PUBLIC:
+            continue
+        named = [f"{{{name}}}" for name in fields_of(target) if name in _IDS or name.startswith("claim.")]
+        if named:
+            words = f"{target.name} is public, but its key or tags name {', '.join(named)}"
+            yield Problem(view.at("scope"), words)
             continue
         route = subject.route_of(view)
         read = set(route.credentials) if route else set()

@@ -55,7 +55,7 @@ def unbounded_keys(subject: Subject) -> Iterator[Problem]:
     Looks for headers, cookies and texts that are free by their name (`q`, `search`, `since`) or by the OpenAPI
     document in a key. A trace that shows that most lookups find a key again speaks against it; one in which nine
     of ten of at least 50 have a key of their own speaks for it. It is for information where `max_items` or
-    `max_memory_bytes` bounds the entries, or findings (`because`) stand behind the target.
+    `max_memory_bytes` bounds the entries, or where findings (`because`) stand behind a target without searches.
 
     ## Why
     Such entries are rarely asked for twice, and push out those that are.
@@ -83,7 +83,9 @@ def unbounded_keys(subject: Subject) -> Iterator[Problem]:
         eviction = subject.spec.strategy_of(view.item).eviction_policy
         bounded = eviction.max_items or eviction.max_memory_bytes or subject.spec.max_items
         bounded = bounded or subject.spec.max_memory_bytes
-        yield Problem(view.at(_KEY), words, "info" if bounded or view.item.because else None)
+        searched = any(_FREE_TEXT.search(name.rpartition(".")[2]) for name in target.key.fields)
+        mild = bounded or (view.item.because and not searched)
+        yield Problem(view.at(_KEY), words, "info" if mild else None)
 
 
 def keys_across_slots(subject: Subject) -> Iterator[Problem]:
