@@ -424,6 +424,25 @@ async def test_a_server_that_is_away_makes_misses_and_invalidations_that_are_tol
         assert (await cache.health()).cache_status == "healthy"
 
 
+async def test_an_invalidation_that_was_not_delivered_outlives_its_process(
+    own_server, namespace, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    server = own_server()
+    async with Cache(server.url, namespace=namespace, settings=Settings(read_timeout=5.0)) as reader:
+        await reader.set("k", "old", ttl=None, tags=("t",))
+        async with Cache(server.url, namespace=namespace) as writer:
+            with server.frozen():
+                with pytest.raises(InvalidationPendingError):
+                    await writer.invalidate("t")
+                await writer.aclose()  # it never comes to repeat it
+        assert list((tmp_path / "cachewright").iterdir())
+        async with Cache(server.url, namespace=namespace) as heir:
+            await until(lambda: not heir.engine.pending)
+        await until(lambda: reader.peek("k") is MISSING)
+        assert await reader.get("k") is MISSING
+
+
 SPEC = Path(__file__).with_name("api_spec.yaml")
 
 

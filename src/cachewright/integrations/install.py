@@ -45,6 +45,7 @@ from cachewright.integrations.writes import DatabaseEyes
 from cachewright.runtime.agreement import digest_of
 from cachewright.runtime.alarms.sinks import Webhook
 from cachewright.runtime.engine import Engine
+from cachewright.runtime.journal import state_directory
 from cachewright.runtime.sealing import sealing_named, sealing_of
 from cachewright.runtime.settings import Sealing, SealingKey, Settings
 from cachewright.runtime.tiers import with_tiers
@@ -327,11 +328,6 @@ def _say_unexecuted(spec: CachingSpecification) -> None:
     if fields:
         shown = ", ".join(fields[:_MOST_NAMED]) + (", …" if len(fields) > _MOST_NAMED else "")
         _log.info("not executed yet (%d; `cachewright check --all` names them): %s", len(fields), shown)
-
-
-def state_directory() -> Path:
-    """Where programs of this user keep state (XDG Base Directory Specification)."""
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "cachewright"
 
 
 def _settings(spec: CachingSpecification, plan: Plan, around: Surroundings) -> Settings:

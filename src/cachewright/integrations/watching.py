@@ -17,12 +17,12 @@ from cachewright.capture.database import DatabaseWatch
 from cachewright.capture.metadata import DeclaredTables
 from cachewright.errors import UsageError
 from cachewright.integrations.commits import CommitInvalidator, agreed
-from cachewright.integrations.install import state_directory
 from cachewright.integrations.sinks import SafeSinks
 from cachewright.integrations.writes import DatabaseEyes
 from cachewright.runtime.agreement import digest_of
 from cachewright.runtime.engine import Engine
 from cachewright.runtime.home import Home, Unreachable
+from cachewright.runtime.journal import state_directory
 from cachewright.runtime.settings import Settings
 from cachewright.spec.document import Document, load_spec
 from cachewright.spec.tags import bulk_tag

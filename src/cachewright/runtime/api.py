@@ -16,6 +16,7 @@ from cachewright.runtime.deletion import erase, of_tenant, of_user
 from cachewright.runtime.engine import Engine
 from cachewright.runtime.figures import CacheStats, Health, Sampler, check_health
 from cachewright.runtime.home import Home
+from cachewright.runtime.journal import state_directory
 from cachewright.runtime.loads import UNSET, Loads, Unset
 from cachewright.runtime.missing import MISSING, Missing
 from cachewright.runtime.naming import Name, collection, lifetime, safe
@@ -56,7 +57,8 @@ class Cache:
     entries; `pattern` is the strategy of resources that name none.
 
     Nothing is connected before the first await, or `async with`. A server that is away makes misses, never
-    errors: what fails loudly is an invalidation that could not be delivered.
+    errors: what fails loudly is an invalidation that could not be delivered. It waits in a file, in the state
+    directory of this user or in the `journal_dir` of `settings`, and is delivered later, if need be by another process.
     """
 
     def __init__(
@@ -79,7 +81,8 @@ class Cache:
             )
         self._ttl = lifetime(ttl)
         self._targets = dict(targets or {})
-        self._engine = Engine(namespace, redis_url=redis_url, settings=settings, secret=secret)
+        own = Settings(journal_dir=state_directory()) if settings is None else settings
+        self._engine = Engine(namespace, redis_url=redis_url, settings=own, secret=secret)
         self._home = Home(self._engine)
         self._access = Access(
             self._engine,

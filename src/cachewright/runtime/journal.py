@@ -18,6 +18,11 @@ _LIMIT = 50_000
 _SUFFIX = ".invalidations"
 
 
+def state_directory() -> Path:
+    """Where programs of this user keep state (XDG Base Directory Specification)."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "cachewright"
+
+
 class Journal:
     """Tags still to be invalidated elsewhere, each of them held in this process meanwhile.
 

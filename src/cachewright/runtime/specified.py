@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cachewright.runtime.journal import state_directory
 from cachewright.runtime.options import LoadOptions, Specified
 from cachewright.runtime.settings import Settings
 from cachewright.runtime.tiers import with_tiers
@@ -72,6 +73,7 @@ def settings_of(spec: CachingSpecification, *, workers: int) -> Settings:
         l1_items=spec.max_items or own.l1_items,
         l1_bytes=spec.max_memory_bytes or own.l1_bytes,
         l1_lease=spec.consistency.lease_ms / 1000,
+        journal_dir=state_directory(),
         strict=spec.consistency.strict,
         crash_safe=spec.consistency.crash_safe,
         compression=compression.algorithm if compression.enabled else "none",
