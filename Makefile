@@ -13,10 +13,10 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 REQUESTS ?= 1350
 
-.PHONY: help demo test race check bench docs clean
+.PHONY: help demo test test-matrix race check bench docs clean
 
 help:  ## say what there is to make
-	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
 
 demo: $(STAMP)  ## record, design, check, simulate, serve and verify the example; figures in out/
 	@$(BIN)/cachewright demo --requests $(REQUESTS)
@@ -26,6 +26,9 @@ test: $(STAMP)  ## run the tests
 
 race: $(STAMP)  ## let several processes race, with 108,000 reads each time: takes some minutes
 	@RACE_READS=36000 $(BIN)/python -m pytest tests/runtime/test_race.py --timeout 0
+
+test-matrix: $(STAMP)  ## run what meets FastAPI and SQLAlchemy on the oldest and the newest of them
+	@$(BIN)/python tests/matrix.py
 
 check: $(STAMP)  ## lint, format, types, and the floors between rooms
 	@$(BIN)/ruff check .

@@ -415,3 +415,25 @@ async def test_a_condition_of_the_interceptor_leaves_the_cache_alone(notes):
         async with driven(notes.app, spec) as driver:
             assert await driver.caches("/note")
             assert not await driver.caches("/note?fresh=1")
+
+
+@pytest.mark.parametrize("form", ["middleware", "dependency"])
+async def test_a_target_may_be_on_for_a_share_of_its_keys(notes, form):
+    @notes.app.get("/notes/{note_id}")
+    def note(note_id: int, session: Session = notes.given):
+        return session.scalar(select(Note.title).where(Note.id == note_id))
+
+    async def on(percent: int) -> set[int]:
+        """The notes that are looked up at all."""
+        target = get("/notes/{note_id}", "shop_notes", key="note:{note_id}", percent=percent)
+        async with driven(notes.app, specification(target, implementation=interceptor(form))) as driver:
+            for number in range(40):
+                assert (await driver.get(f"/notes/{number}")).status_code == 200
+            return {int(outcome.key.rpartition(":")[2]) for outcome in driver.outcomes}
+
+    some, more = await on(20), await on(60)
+    assert await on(0) == set()
+    assert await on(100) == set(range(40))
+    assert 0 < len(some) < len(more) < 40
+    assert some < more, "who was served before is served on"
+    assert await on(20) == some

@@ -54,8 +54,11 @@ class Route:
         names = {name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True)}
         return not names <= declared
 
-    def spells(self, scope: Mapping[str, Any], path_params: Mapping[str, Any]) -> bool:
-        """Whether the path is the one that is made of its converted parameters: `07` is another path than `7`."""
+    def spells(self, paths: Sequence[str], path_params: Mapping[str, Any]) -> bool:
+        """Whether a path is the one that is made of its converted parameters: `07` is another path than `7`.
+
+        `paths` are that of the request, and what its router was given.
+        """
         if all(isinstance(value, str) for value in path_params.values()):
             return True
         convertors = {**getattr(self.matched, "param_convertors", {})}
@@ -65,7 +68,7 @@ class Route:
             made = self.template.format(**{n: convertors[n].to_string(v) for n, v in path_params.items()})
         except Exception:  # noqa: BLE001 - convertors are the application's; one that cannot go back tells nothing
             return False
-        return str(scope["path"]).endswith(made)
+        return any(path.endswith(made) for path in paths)
 
     def reads_below(self, wanted: Callable[[Any], bool]) -> frozenset[str]:
         """What the dependencies whose callable is `wanted` declare to read, with all that they depend on."""

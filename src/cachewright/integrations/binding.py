@@ -20,7 +20,7 @@ from cachewright.capture.credentials import (
 )
 from cachewright.spec.identity import variant_claims
 from cachewright.spec.keys import ANONYMOUS, UnboundFieldError, escape
-from cachewright.spec.semantics import Bypass, Reason, Scope
+from cachewright.spec.semantics import Bypass, Reason, Scope, takes_part
 from cachewright.spec.target import Plan, Target
 
 #: RFC 9110 §13.1
@@ -91,7 +91,7 @@ class Binder:
         plain = context.scope
         carrier, claims = token_of(plain)
         values = request_values(plain, self._names[target.name])
-        if not route.spells(scope, context.path_params):
+        if not route.spells((scope["path"], plain["path"]), context.path_params):
             return Bypass(Reason.UNBOUND_KEY)
         values |= route.values(plain, context.path_params)
         values |= {f"claim.{name}": value for name, value in claims.items()}
@@ -105,6 +105,8 @@ class Binder:
             bound = target.bind(values)
         except UnboundFieldError:
             return Bypass(Reason.UNBOUND_KEY)
+        if not takes_part(bound.key, target.percent):
+            return Bypass(Reason.OFF)
         if target.scope in _PRIVATE and credential is None and not returned:
             return Bypass(Reason.UNBOUND_KEY)
         return Lookup(

@@ -83,6 +83,8 @@ class Loading:
         instead = None if begun else self._instead(type(error).__name__)
         if instead is not None:
             self.exchange.report(self.turn.found, hit=False, reason=self.turn.reason)
+        elif hasattr(error, "status_code"):
+            self._refused((Reason.STATUS,))
         return instead
 
     def _instead(self, failure: str) -> Answer | None:

@@ -7,6 +7,7 @@ clock, dice or a wire: `now` and random numbers are arguments.
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -225,6 +226,11 @@ def decide(policy: Policy, seen: Seen, now: float, dice: float = 1.0) -> Decisio
     if seen.needs_acceptance and not accepted(seen.acceptance, seen.tokens, now):
         return Load(Reason.NOT_ACCEPTED)
     return Serve(max(0.0, now - entry.loaded_at), refresh=_due(policy, entry, now, dice))
+
+
+def takes_part(key: str, percent: float) -> bool:
+    """Whether a target that is on for `percent` of its keys is on for this one: the same in every process."""
+    return percent >= 100 or zlib.crc32(key.encode()) % 10_000 < percent * 100
 
 
 def serves_until(policy: Policy, seen: Seen) -> float:

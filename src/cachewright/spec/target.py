@@ -59,6 +59,7 @@ class Target:
     max_staleness: float | None
     problem: str | None = None
     inside: bool = False
+    percent: float = 100.0
 
     @property
     def endpoint(self) -> str:
@@ -235,6 +236,7 @@ def _target(document: Document, index: int) -> Target:
         ignored_reads=frozenset(item.ignored_reads),
         max_staleness=item.max_staleness_seconds or None,
         problem=_problem(scope, key),
+        percent=float(item.percent),
         inside=interceptor is not None
         and spec.implementation.cache_interceptor[interceptor].type != "middleware",
     )
