@@ -134,6 +134,7 @@ class Driver:
             needs_acceptance=lookup.needs_acceptance,
             credential=lookup.request.credential,
             variant=lookup.variant,
+            guards=target.learning.guards,
         )
         found = self.cache.lookup_local(request)
         decision = None if found is None else decide(target.policy, found.seen, self.clock.now, DICE)
@@ -170,7 +171,7 @@ class Driver:
         credential = lookup.request.credential
         if lookup.facts.status in (401, 403) and found.seen.acceptance is not None and credential:
             await self.cache.invalidate((credential_tag(credential),))
-        refused = may_fill(policy, lookup.facts, lookup.tags, declared=target.declared)
+        refused = may_fill(policy, lookup.facts, lookup.entry_tags, declared=target.declared)
         if refused:
             self.cache.stats.refused(target.name, refused)
         if refused or not loading.fill:
@@ -187,6 +188,7 @@ class Driver:
             load_seconds=(lookup.request.returned - lookup.at) / SECOND,
             idle=idle_limit(policy),
             keep=kept(policy),
+            learned=lookup.learned,
         ):
             end = None if lifetime is None else began + lifetime
             self.filled[lookup.key] = EntryMeta(began, end, {}, idle=idle_limit(policy))

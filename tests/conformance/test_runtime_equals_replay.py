@@ -59,6 +59,14 @@ cache_targets:
 """
 
 
+#: The same, where no request shows whose rows they are.
+LEARNED = (
+    TODO.replace("{task_id},owner_id={user_id}", "{*}")
+    .replace("tasks(owner_id={user_id})", "tasks(owner_id={*})")
+    .replace("users(id={user_id})", "users(id={*})")
+)
+
+
 def replay_counts(trace: Trace, plan: Plan) -> dict:
     prepared = prepare(trace, plan)
     return replayed(prepared, _Replay(prepared, ReplaySettings(), Judge(trace, prepared), _late).run())
@@ -351,3 +359,29 @@ def test_a_shared_store_counts_as_the_replay_of_anything(valkey_url, events):
             return await Driver(prepare(trace, plan), cache, clock, forgets=False).run()
 
     assert asyncio.run(counts()) == replay_counts(trace, plan)
+
+
+@pytest.mark.parametrize("traps", TRAFFIC.values(), ids=TRAFFIC.keys())
+async def test_learned_tags_count_in_memory_as_in_the_replay(traps):
+    trace, plan = traffic(**traps), plan_of(LEARNED)
+    expected = replay_counts(trace, plan)
+    assert await runtime_counts(trace, plan) == expected
+    assert sum(target["hits"] for target in expected.values()) > 20
+
+
+@pytest.mark.parametrize("name", ["plain", "writes to rows that nobody can pin"])
+async def test_learned_tags_count_in_a_shared_store_as_in_the_replay(valkey_url, name):
+    trace, plan = traffic(**TRAFFIC[name]), plan_of(LEARNED)
+    async with shared_cache(valkey_url) as (cache, clock):
+        counts = await Driver(prepare(trace, plan), cache, clock, forgets=False).run()
+    assert counts == replay_counts(trace, plan)
+
+
+def test_what_is_learned_hits_about_as_often_as_what_is_predicted():
+    trace = traffic()
+    learned, predicted, wide = (
+        sum(target["hits"] for target in replay_counts(trace, plan_of(text)).values())
+        for text in (LEARNED, TODO, LEARNED.replace("(owner_id={*})", "").replace("(id={*})", ""))
+    )
+    assert wide < learned
+    assert learned >= 0.9 * predicted

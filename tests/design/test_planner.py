@@ -251,5 +251,5 @@ def test_a_secret_never_becomes_part_of_a_tag_or_a_key():
         sql=lambda n: [("SELECT users.id FROM users WHERE users.name = ?", [f"key{n % 4}"])],
     )
     target = _targets(_designed(trace))["GET /things"]
-    assert target.depends_on == ("users",)
+    assert target.depends_on == ("users(name={*hashed})",)
     assert target.cache_key_pattern == "cred:{cred}:things"

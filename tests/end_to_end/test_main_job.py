@@ -22,6 +22,7 @@ BACKENDS = {
     "async_sqlmodel": {"GET /v1/items", "GET /v2/items"},
     "header_lang": {"GET /products/{product_id}"},
     "roles": {"GET /me"},
+    "blog": {"GET /articles/{slug}", "GET /cart"},
     "traps": {"GET /my/items"},
 }
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
 from cachewright.runtime.engine import Engine
@@ -24,9 +24,13 @@ class Got:
 
 
 async def get(
-    cache: Engine, asked: LookupRequest, load: Callable[[], Awaitable[bytes]], policy: Policy = POLICY
+    cache: Engine,
+    asked: LookupRequest,
+    load: Callable[[], Awaitable[bytes]],
+    policy: Policy = POLICY,
+    learned: Collection[str] = (),
 ) -> Got:
-    """Serve from a tier, from another's flight, or load and fill."""
+    """Serve from a tier, from another's flight, or load and fill with the tags that the load has `learned` too."""
     local = cache.lookup_local(asked)
     if local is not None and isinstance(decide(policy, local.seen, time.time()), Serve):
         return Got(local.payload, "local")
@@ -40,14 +44,14 @@ async def get(
             return Got(payload, "shared")
         case Lead() as lead:
             with lead:
-                payload = await _load(cache, found, load, policy)
+                payload = await _load(cache, found, load, policy, learned)
                 if payload.filled:
                     lead.land(payload.body)
                 else:
                     lead.decline()
                 return Got(payload.body, "load")
         case _:
-            return Got((await _load(cache, found, load, policy)).body, "load")
+            return Got((await _load(cache, found, load, policy, learned)).body, "load")
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class _Loaded:
     filled: bool
 
 
-async def _load(cache, found, load, policy) -> _Loaded:
+async def _load(cache, found, load, policy, learned) -> _Loaded:
     began = time.time()
     body = await load()
     filled = await cache.fill(
@@ -65,6 +69,7 @@ async def _load(cache, found, load, policy) -> _Loaded:
         loaded_at=began,
         lifetime=policy.ttl,
         acceptance_lifetime=policy.identity_ttl if found.seen.needs_acceptance else None,
+        learned=learned,
     )
     return _Loaded(body, filled)
 

@@ -17,19 +17,25 @@ READS = int(os.environ.get("RACE_READS", "3000"))
 
 
 @pytest.mark.parametrize(
-    ("levels", "strict"),
-    [(("l2",), False), (("l1", "l2"), False), (("l1", "l2"), True)],
-    ids=["l2", "l1", "strict"],
+    ("levels", "strict", "learned"),
+    [
+        (("l2",), False, False),
+        (("l1", "l2"), False, False),
+        (("l1", "l2"), True, False),
+        (("l2",), False, True),
+        (("l1", "l2"), False, True),
+    ],
+    ids=["l2", "l1", "strict", "learned, l2", "learned, l1"],
 )
 async def test_no_process_reads_what_was_loaded_before_an_invalidation_returned(
-    make_cache, valkey_url, namespace, levels, strict
+    make_cache, valkey_url, namespace, levels, strict, learned
 ):
     writer = await make_cache(l1_lease=LEASE, strict=strict)
     memory = SharedMemory(create=True, size=SIZE)
     board = Board(memory)
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
-    race = Race(valkey_url, namespace, memory.name, READS, levels, strict)
+    race = Race(valkey_url, namespace, memory.name, READS, levels, strict, learned)
     readers = [context.Process(target=reader, args=(race, number, results)) for number in range(PROCESSES)]
     try:
         for process in readers:

@@ -18,7 +18,16 @@ from cachewright.analysis.exchanges import Exchange
 from cachewright.analysis.sources import BoundSpot
 from cachewright.evidence.dependencies import EVERYTHING, UNKNOWN_TABLE, written_by
 from cachewright.evidence.trace import Trace
-from cachewright.spec.tags import Source, TagTemplate, bulk_tag, row_tag, table_tag
+from cachewright.spec.learning import Learning
+from cachewright.spec.tags import (
+    Source,
+    TagTemplate,
+    bulk_tag,
+    column_sets,
+    read_alternatives,
+    row_tag,
+    table_tag,
+)
 
 Columns = tuple[str, ...]
 
@@ -47,6 +56,10 @@ class _Option:
     template: TagTemplate
     shares: Mapping[str, float]
     unbound: float
+
+    @property
+    def learned(self) -> bool:
+        return self.template.learned
 
     @property
     def columns(self) -> Columns:
@@ -89,8 +102,11 @@ class _Demand:
     spots: tuple[tuple[_Option, ...], ...]
 
 
-def _demands(readers: Iterable[Reader], trace: Trace) -> dict[str, list[_Demand]]:
+def _demands(readers: Sequence[Reader], trace: Trace) -> dict[str, list[_Demand]]:
     demands: dict[str, list[_Demand]] = defaultdict(list)
+    secrets = frozenset(
+        (spot.spot.table, column) for reader in readers for spot in reader.spots for column in spot.secret
+    )
     for reader in readers:
         by_table: dict[str, list[BoundSpot]] = defaultdict(list)
         for spot in reader.spots:
@@ -98,16 +114,21 @@ def _demands(readers: Iterable[Reader], trace: Trace) -> dict[str, list[_Demand]
                 by_table[spot.spot.table].append(spot)
         for table, spots in by_table.items():
             made: dict[str, _Option] = {}
-            options = tuple(tuple(_options(spot, reader.exchanges, trace, made)) for spot in spots)
+            options = tuple(tuple(_options(spot, reader.exchanges, trace, secrets, made)) for spot in spots)
             demands[table].append(_Demand(reader.subject, len(reader.exchanges), options))
     return demands
 
 
 def _options(
-    spot: BoundSpot, exchanges: Sequence[Exchange], trace: Trace, made: dict[str, _Option]
+    spot: BoundSpot,
+    exchanges: Sequence[Exchange],
+    trace: Trace,
+    secrets: frozenset[tuple[str, str]],
+    made: dict[str, _Option],
 ) -> Iterator[_Option]:
     table = spot.spot.table
-    usable = sorted(column for column in spot.columns if (table, column) not in trace.schema.inexact_columns)
+    barred = secrets | trace.schema.inexact_columns
+    usable = sorted(column for column in spot.columns if (table, column) not in barred)
     for size in range(1, _WIDEST + 1):
         for columns in combinations(usable, size):
             template = TagTemplate(
@@ -116,6 +137,33 @@ def _options(
             if str(template) not in made:
                 made[str(template)] = _option(template, exchanges)
             yield made[str(template)]
+    for column in spot.pinned:
+        if (table, column) not in trace.schema.inexact_columns and column not in usable:
+            source = Source(None, learned=True, hashed=(table, column) in secrets)
+            template = TagTemplate(table, ((column, source),))
+            if str(template) not in made:
+                made[str(template)] = _learned_option(template, exchanges)
+            yield made[str(template)]
+
+
+def _learned_option(template: TagTemplate, exchanges: Sequence[Exchange]) -> _Option:
+    """What the loads of these answers would have learned."""
+    tags: Counter[str] = Counter()
+    unbound = 0
+    for exchange in exchanges:
+        learned = learned_by(exchange, (template,))
+        tags.update(tag for tag in learned if tag != template.table)
+        unbound += template.table in learned
+    total = max(1, len(exchanges))
+    return _Option(template, {tag: count / total for tag, count in tags.items()}, unbound / total)
+
+
+def learned_by(exchange: Exchange, templates: Sequence[TagTemplate]) -> tuple[str, ...]:
+    """The tags that the load of this answer shows for the learned ones of a route's `templates`."""
+    learning, sets = Learning.of(templates), column_sets(templates)
+    predicted = [tag for item in templates if not item.learned for tag in item.bind(exchange.loose)]
+    reads = (read_alternatives(run.read.table, run.read.pinned, sets) for run in exchange.reads)
+    return learning.learned(predicted, reads)
 
 
 def _option(template: TagTemplate, exchanges: Sequence[Exchange]) -> _Option:
@@ -229,9 +277,10 @@ def _best(
     }
     limit = min(costs.values()) * _ABOUT + 1e-9
 
-    def rank(option: _Option) -> tuple[bool, float, int, str]:
+    def rank(option: _Option) -> tuple[bool, bool, float, int, str]:
         whole_key = bool(keys) and set(keys) == set(option.columns)
-        return (not whole_key, round(option.breadth, 6), len(option.columns), str(option.template))
+        breadth = round(option.breadth, 6)
+        return (option.learned, not whole_key, breadth, len(option.columns), str(option.template))
 
     return min((option for option in options if costs[str(option.template)] <= limit), key=rank)
 

@@ -10,11 +10,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from cachewright.analysis.exchanges import Exchange
+from cachewright.spec.sensitive import secret_words, session_words
 from cachewright.spec.tags import NULL
 
 LEAST_OBSERVATIONS = 10
 LEAST_VALUES = 3
 
+_CARRIERS = ("header.", "cookie.")
 _PLACES = ("user_id", "tenant_id", "claim", "path", "query", "header", "cookie")
 
 
@@ -29,22 +31,32 @@ class Spot:
 
 @dataclass(frozen=True, slots=True)
 class BoundSpot:
-    """A spot with the accepted sources of its columns, best first, and how many requests ran it."""
+    """A spot with the accepted sources of its columns, best first, and how many requests ran it.
+
+    `pinned` are the columns that every run pinned, wherever their values came from; `secret` those of them whose
+    values are credentials.
+    """
 
     spot: Spot
     columns: Mapping[str, tuple[str, ...]]
     requests: int
+    pinned: tuple[str, ...] = ()
+    secret: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
 class _Column:
-    """The observations of one pinned column: the sources that still agree with all of them."""
+    """The observations of one pinned column: the sources that still agree with all of them.
+
+    `carried` says that a header or a cookie held one of its values.
+    """
 
     names: set[str]
     requests: int = 0
     last: int = -1
     runs: int = 0
     values: set[str] = field(default_factory=set)
+    carried: bool = False
 
 
 def bound_spots(
@@ -69,15 +81,30 @@ def bound_spots(
                 pool.requests += seen.requests
                 pool.values |= seen.values
     accepted: dict[Spot, dict[str, tuple[str, ...]]] = defaultdict(dict)
+    pinned: dict[Spot, list[str]] = defaultdict(list)
     for (spot, column), seen in columns.items():
         if seen.runs == runs[spot]:
+            pinned[spot].append(column)
             names = [name for name in seen.names if _enough(pooled[spot.table, column, name])]
             if names:
                 accepted[spot][column] = _by_preference(names, spot.table, column, principal)
     return tuple(
-        BoundSpot(spot, accepted.get(spot, {}), len(requests[spot]))
+        BoundSpot(
+            spot,
+            accepted.get(spot, {}),
+            len(requests[spot]),
+            tuple(sorted(pinned[spot])),
+            frozenset(
+                column for column in pinned[spot] if _is_secret(spot.table, column, columns[spot, column])
+            ),
+        )
         for spot in sorted(runs, key=lambda spot: (spot.table, spot.text, spot.index))
     )
+
+
+def _is_secret(table: str, column: str, seen: _Column) -> bool:
+    """Whether values of a column are credentials: a name says so, or a cookie or a header held one of them."""
+    return seen.carried or bool(secret_words(column) or secret_words(table) or session_words(table))
 
 
 def _by_preference(names: Iterable[str], table: str, column: str, principal: str | None) -> tuple[str, ...]:
@@ -123,6 +150,7 @@ def _observed(
     requests: dict[Spot, set[int]] = defaultdict(set)
     columns: dict[tuple[Spot, str], _Column] = {}
     for exchange in exchanges:
+        carried = {hashed for name, hashed in exchange.loose.items() if name.startswith(_CARRIERS)}
         given: dict[str, set[str]] = defaultdict(set)
         for name in everywhere & exchange.loose.keys():
             given[exchange.loose[name]].add(name)
@@ -133,6 +161,7 @@ def _observed(
             for column, value in run.read.pinned.items():
                 if value != NULL:
                     _observe(columns, (spot, column), value, given.get(value, set()), exchange.request.id)
+                    columns[spot, column].carried |= value in carried
     return runs, requests, columns
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cachewright.analysis import timebound, workload
 from cachewright.analysis.changes import Changes, Pair, changes, hidden_tables, pairs_of
-from cachewright.analysis.dependencies import Reader, depends_on
+from cachewright.analysis.dependencies import Reader, depends_on, learned_by
 from cachewright.analysis.exchanges import Exchange, Record, RouteEvidence, gather
 from cachewright.analysis.identity import Identity, identity_of, variant
 from cachewright.analysis.journal import Journal, journal
@@ -18,6 +18,7 @@ from cachewright.evidence.dependencies import UNKNOWN_TABLE
 from cachewright.evidence.trace import Trace
 from cachewright.spec.identity import TOKEN_CLAIMS
 from cachewright.spec.keys import ANONYMOUS
+from cachewright.spec.learning import Learning
 from cachewright.spec.semantics import Scope
 from cachewright.spec.tags import TagTemplate, column_sets
 
@@ -251,11 +252,13 @@ def _narrower(
 
 def _tags_of(templates: Sequence[TagTemplate]) -> Callable[[Exchange], frozenset[str]]:
     known: dict[int, frozenset[str]] = {}
+    bulk = Learning.of(templates).bulk
 
     def tags_of(exchange: Exchange) -> frozenset[str]:
         number = exchange.request.id
         if number not in known:
-            known[number] = frozenset(tag for template in templates for tag in template.bind(exchange.loose))
+            bound = {tag for item in templates if not item.learned for tag in item.bind(exchange.loose)}
+            known[number] = frozenset({*bound, *bulk, *learned_by(exchange, templates)})
         return known[number]
 
     return tags_of

@@ -50,7 +50,7 @@ def uncovered_read(subject: Subject) -> Iterator[Problem]:
                 {
                     read.table
                     for read in reads
-                    if read_alternatives(read.table, read.pinned, sets).isdisjoint(lookup.tags)
+                    if read_alternatives(read.table, read.pinned, sets).isdisjoint(lookup.entry_tags)
                 }
             )
         known = {template.table for template in target.depends_on}
@@ -180,5 +180,5 @@ def never_filled(subject: Subject) -> Iterator[Problem]:
 
 def _may_be_kept(lookup: Lookup) -> bool:
     """Whether nothing but the specification itself stands against keeping the answer."""
-    reasons = may_fill(lookup.target.policy, lookup.facts, lookup.tags, declared=True)
+    reasons = may_fill(lookup.target.policy, lookup.facts, lookup.entry_tags, declared=True)
     return not set(reasons) - {Reason.DEPENDENCY_DRIFT, Reason.UNKEYED_READ}

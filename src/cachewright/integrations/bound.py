@@ -91,6 +91,7 @@ def request_of(lookup: Lookup | Bypass) -> LookupRequest | None:
         credential=lookup.credential,
         variant=lookup.variant,
         open_ended=lookup.target.open_ended,
+        guards=lookup.target.learning.guards,
     )
 
 

@@ -8,7 +8,15 @@ from typing import Any
 
 from cachewright.capture.events import UNKNOWN, RowImage, Statement
 from cachewright.capture.metadata import Tables
-from cachewright.spec.tags import NAMESPACE_TAG, NULL, bulk_tag, canonical, read_alternatives, write_tags
+from cachewright.spec.tags import (
+    NAMESPACE_TAG,
+    NULL,
+    bulk_tag,
+    canonical,
+    disguised,
+    read_alternatives,
+    write_tags,
+)
 from cachewright.spec.target import Plan
 from cachewright.sql.catalogue import Catalogue, Surmise
 from cachewright.sql.facts import Bind, Literal, Operand, StatementFacts, Write
@@ -61,7 +69,10 @@ class Changes:
                 loose = any(self._is_loose(*origin, known) for origin in columns)
                 if value is not None and value != NULL and not loose:
                     pinned[column] = value
-            yield read_alternatives(known.table(read.table), pinned, self._plan.column_sets)
+            table = known.table(read.table)
+            shown = disguised(table, pinned, self._plan.hashed)
+            told = {column: value for column, value in shown.items() if value is not None}
+            yield read_alternatives(table, told, self._plan.column_sets)
 
     def _is_plain(self, function: str, facts: StatementFacts, database: Surmise | None) -> bool:
         if database is not None and database.is_routine(function):
@@ -163,7 +174,9 @@ class Changes:
                     {c: v for c, v in row.items() if c not in hidden and not self._is_loose(table, c, known)}
                     for row in rows
                 ]
-            tags |= write_tags(known.table(table), visible, self._plan.column_sets)
+            name = known.table(table)
+            shown = visible and [disguised(name, row, self._plan.hashed) for row in visible]
+            tags |= write_tags(name, shown, self._plan.column_sets)
             if not self._agreed():
                 tags.add(bulk_tag(known.table(table)))
         return frozenset(tags)

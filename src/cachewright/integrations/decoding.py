@@ -16,7 +16,7 @@ from sqlalchemy import Engine, text
 
 from cachewright.capture.catalogue import read_catalogue
 from cachewright.errors import SurroundingsError
-from cachewright.spec.tags import NULL, ColumnSets, canonical, write_tags
+from cachewright.spec.tags import NULL, ColumnSets, canonical, disguised, write_tags
 from cachewright.sql.catalogue import Catalogue, Surmise
 from cachewright.sql.names import table_name
 from cachewright.sql.rows import Row
@@ -72,10 +72,11 @@ def setup_sql(slot: str, tables: Iterable[str]) -> str:
 class DecodedChanges:
     """A logical replication slot, read by polling."""
 
-    def __init__(self, engine: Engine, slot: str, column_sets: ColumnSets) -> None:
+    def __init__(self, engine: Engine, slot: str, column_sets: ColumnSets, hashed: frozenset[tuple[str, str]] = frozenset()) -> None:
         self._engine = engine
         self._slot = slot
         self._sets = column_sets
+        self._hashed = hashed
         self._database = Surmise(Catalogue())
 
     def open(self) -> None:
@@ -128,7 +129,9 @@ class DecodedChanges:
         rows = None if change["action"] == "TRUNCATE" else _rows(change["action"], change["rest"])
         tags: set[str] = set()
         for name in _tables(change["tables"]):
-            tags |= write_tags(self._database.table(name), rows, self._sets)
+            table = self._database.table(name)
+            shown = rows and [disguised(table, row, self._hashed) for row in rows]
+            tags |= write_tags(table, shown, self._sets)
         return frozenset(tags)
 
 

@@ -117,13 +117,15 @@ class Loading:
             await self._refuse_credential()
         facts = self._facts(answer, unkeyed)
         policy = lookup.target.policy
-        refused = semantics.may_fill(policy, facts, lookup.tags, declared=lookup.target.declared)
+        learned = lookup.target.learning.learned(lookup.tags, facts.reads)
+        covering = (*lookup.tags, *learned)
+        refused = semantics.may_fill(policy, facts, covering, declared=lookup.target.declared)
         binding = set(refused) - GUARDS if parts.at_its_word else set(refused)
-        payload = await self._stored(answer) if self.turn.fill and not binding else None
+        payload = await self._stored(answer, learned) if self.turn.fill and not binding else None
         self._refused(refused, tuple(sorted(unkeyed)))
         return payload
 
-    async def _stored(self, answer: Answer) -> bytes | None:
+    async def _stored(self, answer: Answer, learned: tuple[str, ...]) -> bytes | None:
         parts, lookup = self.exchange.parts, self.exchange.lookup
         policy, payload, began = lookup.target.policy, answer.pack(), self.began
         left = None if lookup.expires_at is None else max(0.0, lookup.expires_at - began)
@@ -146,6 +148,7 @@ class Loading:
             load_seconds=parts.wall() - began if policy.early > 0 else 0.0,
             idle=semantics.idle_limit(policy),
             keep=semantics.kept(policy),
+            learned=learned,
         )
         return payload if stored else None
 

@@ -183,6 +183,11 @@ class CallKey:
             template = TagTemplate.parse(source)
         except TagTemplateError as error:
             raise UsageError(f"a tag of {self._what}: {error}") from None
+        if template.learned:
+            raise UsageError(
+                f"a tag of {self._what}: {source!r} is learned from the SQL of a request",
+                hint="only endpoints do that; name a parameter, or the whole table",
+            )
         for _, column in template.columns:
             if column.name is not None and column.name not in self._names:
                 raise self._unknown(column.name)

@@ -323,12 +323,14 @@ class Engine:
         load_seconds: float = 0.0,
         idle: float | None = None,
         keep: float = 0.0,
+        learned: Collection[str] = (),
     ) -> bool:
         """Store what a load brought, for `lifetime` seconds from `loaded_at` (wall s), None for no end.
 
         With `acceptance_lifetime` (s) the request's credential is accepted for this key too. The entry says how
         long its load took, and with `idle` that it ends that long after its last read; for `keep` seconds after
-        its end it may still answer for loads that fail (s, all of them). True where the
+        its end it may still answer for loads that fail (s, all of them). It holds the tags that its load has
+        `learned` too, which is only possible while nothing changed the guards of its request. True where the
         load may be shared with its followers; false where a tag is held, or was touched since the ticket's
         tokens were asked for, or there is no ticket: then nothing was stored.
         """
@@ -341,6 +343,7 @@ class Engine:
             load_seconds=load_seconds,
             idle=idle,
             keep=keep,
+            learned=learned,
         )
 
     def served(self, found: Lookup) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 from cachewright.errors import StoreUnavailableError
 from cachewright.runtime.codec import Accepted, Entry
@@ -31,12 +32,16 @@ class Fills:
         load_seconds: float = 0.0,
         idle: float | None = None,
         keep: float = 0.0,
+        learned: Collection[str] = (),
     ) -> bool:
         """See `Engine.fill`."""
         if ticket is None:
             return False
+        ticket = _for(ticket, learned)
         request = ticket.request
         reason = self._refusal(ticket)
+        if reason is None and not await self._certified(ticket):
+            reason = Reason.CHANGED
         if reason is not None:
             self._core.stats.refused(request.target, [reason])
             return False
@@ -54,6 +59,38 @@ class Fills:
         if await self._store(ticket, records, keep):
             self._core.stats.filled(request.target)
         return True
+
+    async def _certified(self, ticket: Ticket) -> bool:
+        """Whether every tag of the request has a token from before the load; `ticket` is given those it lacked.
+
+        What came with the entry before is from before the load. Tokens of others are where the guards still stand
+        after they were read, in that order (see `spec.learning`).
+        """
+        request, tokens = ticket.request, ticket.tokens
+        unknown = [tag for tag in request.tags if tag not in tokens]
+        if not unknown:
+            return True
+        mark = self._core.tokens.mark()
+        rows, guards = await self._read(unknown, request.guards)
+        standing = all(guards.get(tag) == tokens.get(tag) is not None for tag in request.guards)
+        if not standing or len(rows) < len(unknown):
+            return False
+        self._core.tokens.learn(mark, rows)
+        tokens.update(rows)
+        return True
+
+    async def _read(
+        self, rows: Collection[str], guards: Collection[str]
+    ) -> tuple[Mapping[str, bytes], Mapping[str, bytes]]:
+        """The tokens of `rows`, made where absent, and after that those of `guards`."""
+        core = self._core
+        if core.store is None:
+            return core.tokens.mint(rows, core.mint), core.tokens.known(guards)
+        try:
+            minted = await core.store.mint(rows)
+            return minted, (await core.store.read((), tuple(guards))).tokens
+        except StoreUnavailableError:
+            return {}, {}
 
     def _refusal(self, ticket: Ticket) -> Reason | None:
         tags = ticket.request.all_tags
@@ -100,6 +137,14 @@ class Fills:
         }
 
 
+def _for(ticket: Ticket, learned: Collection[str]) -> Ticket:
+    """`ticket` for an entry that holds the `learned` tags too, as far as their tokens are in hand."""
+    if not learned:
+        return ticket
+    tags = tuple(dict.fromkeys((*ticket.request.tags, *learned)))
+    return replace(ticket, request=replace(ticket.request, tags=tags), tokens=dict(ticket.tokens))
+
+
 def _is_large(record: Record, shared: Collection[str]) -> bool:
     return isinstance(record, Entry) and stored_name(record) not in shared
 
@@ -113,6 +158,6 @@ def _acceptance(ticket: Ticket, accepted_at: float, lifetime: float | None) -> t
         request.credential,
         accepted_at=accepted_at,
         expires_at=accepted_at + lifetime,
-        tokens=dict(ticket.tokens),
+        tokens={tag: ticket.tokens[tag] for tag in request.all_tags},
     )
     return (made,)

@@ -16,7 +16,7 @@ from cachewright.runtime.members import Members
 from cachewright.runtime.settings import Clock
 from cachewright.runtime.stores.base import Store
 from cachewright.runtime.tasks import Tasks
-from cachewright.spec.tags import NAMESPACE_TAG
+from cachewright.spec.tags import NAMESPACE_TAG, with_words
 
 _RETRIES = 3
 _REMEMBERED_SECONDS = 60.0
@@ -79,7 +79,7 @@ class Invalidations:
         self, tags: Collection[str], *, retries: int = _RETRIES, raise_pending: bool = False
     ) -> int:
         """See `Engine.invalidate`; a failed delivery is repeated `retries` times before it is kept."""
-        wanted = tuple(dict.fromkeys(tags))
+        wanted = with_words(tags)
         if not wanted:
             return 0
         known = self._core.drop(wanted)

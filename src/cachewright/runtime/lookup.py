@@ -40,7 +40,8 @@ class LookupRequest:
 
     `key` is the logical key, `tags` those predicted for it, `levels` the tiers its target uses.
     `credential` is a keyed hash, never the credential itself; `variant` the digest of the claims the
-    request came with. `open_ended` says that anybody can make up such keys.
+    request came with. `open_ended` says that anybody can make up such keys. `guards` are the tables of which
+    its load will show which rows it read (see `spec.learning`); no entry need hold them.
     """
 
     target: str
@@ -51,6 +52,7 @@ class LookupRequest:
     credential: str | None = None
     variant: bytes | None = None
     open_ended: bool = False
+    guards: tuple[str, ...] = ()
 
     @property
     def held_acceptance(self) -> Name | None:
@@ -81,13 +83,13 @@ class LookupRequest:
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """The right to store one load: the tokens of every tag, obtained before it.
+    """The right to store one load: the tokens of every tag and guard, obtained before it.
 
     They were asked for at `sent` (boot time, s), when the epoch of the process was `mark`.
     """
 
     request: LookupRequest
-    tokens: Mapping[str, bytes]
+    tokens: dict[str, bytes]
     mark: int
     sent: float
 
@@ -97,7 +99,7 @@ class Lookup:
     """What was found. Ask `semantics.decide(policy, seen, now)`, and serve `payload` from `tier` on its word.
 
     Without a `ticket` a load must not be stored. `available` is false where the store was not asked or did
-    not answer.
+    not answer, `shareable` where a guard is held.
     """
 
     request: LookupRequest
@@ -106,14 +108,18 @@ class Lookup:
     tier: Tier | None = None
     ticket: Ticket | None = None
     available: bool = True
+    shareable: bool = True
 
     @property
     def flight(self) -> FlightKey | None:
         """The flight this load belongs to: same key, tokens and variant. None where it must be nobody's."""
-        if self.ticket is None or self.seen.held:
+        if self.ticket is None or self.seen.held or not self.shareable:
             return None
         request, tokens = self.request, self.ticket.tokens
-        return (request.key, request.variant, tuple(tokens[tag] for tag in request.tags), request.tags)
+        if any(tag not in tokens for tag in request.guards):
+            return None
+        tags = (*request.tags, *request.guards)
+        return (request.key, request.variant, tuple(tokens[tag] for tag in tags), tags)
 
     def may_follow(self, now: float) -> bool:
         """Whether another request's load may answer this one: it needs no acceptance or has one (wall s)."""
@@ -139,6 +145,13 @@ class _Found:
     accepted: Accepted | None = None
     tier: Tier | None = None
     tokens: dict[str, bytes] = field(default_factory=dict)
+    guards: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def own_tags(self) -> tuple[str, ...]:
+        """The tags of what was found."""
+        records = [record for record in (self.entry, self.accepted) if record is not None]
+        return tuple(dict.fromkeys(tag for record in records for tag in record.tokens))
 
 
 class Lookups:
@@ -233,7 +246,8 @@ class Lookups:
         if core.alone:
             found = self._own(request, mint=mint)
             await self._descend(request, found)
-            found.tokens.update(core.tokens.known(self._unasked(request, found)))
+            unasked, tokens = self._unasked(request, found), core.tokens
+            found.tokens.update(tokens.mint(unasked, core.mint) if mint else tokens.known(unasked))
             return self._seen(request, found, mark, math.inf)
         if core.store is None:
             return unavailable(request)
@@ -250,6 +264,7 @@ class Lookups:
         found.tokens = (
             tokens.mint(request.all_tags, self._core.mint) if mint else tokens.known(request.all_tags)
         )
+        found.guards = tokens.mint(request.guards, self._core.mint) if mint else {}
         return found
 
     def _from_l1(self, request: LookupRequest) -> _Found:
@@ -270,18 +285,24 @@ class Lookups:
         if not self._worth_validating(request, found.entry):
             found.entry = found.tier = None
         unknown = self._core.tokens.unknown(request.all_tags) if mint else ()
-        answer = await store.read(_missing(request, found), request.all_tags, mint=unknown)
+        asked = tuple(dict.fromkeys((*request.all_tags, *request.guards, *found.own_tags)))
+        answer = await store.read(_missing(request, found), asked, mint=unknown)
         if self._forget_changed(found, answer.tokens):  # somebody else may have stored it again since
-            answer = await store.read(_missing(request, found), request.all_tags)
+            answer = await store.read(_missing(request, found), asked)
         self._decode(request, answer, found)
-        found.tokens = dict(answer.tokens)
+        own = {*request.all_tags, *found.own_tags}
+        found.tokens = {t: token for t, token in answer.tokens.items() if t in own or t not in request.guards}
+        found.guards = {t: token for t, token in answer.tokens.items() if t in request.guards}
         await self._descend(request, found)
         unasked = self._unasked(request, found)
         if unasked:  # its own tags decide, whatever was predicted: a second trip
             found.tokens.update((await store.read((), unasked)).tokens)
         absent = [tag for tag in request.all_tags if tag not in found.tokens]
-        if absent and mint:
-            found.tokens.update(await store.mint(absent))
+        unguarded = [tag for tag in request.guards if tag not in found.guards]
+        if (absent or unguarded) and mint:
+            made = await store.mint((*absent, *unguarded))
+            found.tokens.update((tag, made[tag]) for tag in absent if tag in made)
+            found.guards.update((tag, made[tag]) for tag in unguarded if tag in made)
         return found
 
     async def _descend(self, request: LookupRequest, found: _Found) -> None:
@@ -329,11 +350,10 @@ class Lookups:
         return entry if meta is entry.meta else replace(entry, meta=meta)
 
     def _unasked(self, request: LookupRequest, found: _Found) -> list[str]:
-        """The entry's own tags that were not predicted, where it could be served if they stand."""
-        entry = found.entry
-        if entry is None or not self._worth_validating(request, entry):
+        """Tags of the entry and of its acceptance that nobody asked for, where it could be served if they stand."""
+        if not self._worth_validating(request, found.entry):
             return []
-        return [tag for tag in entry.tokens if tag not in found.tokens and tag not in request.tags]
+        return [tag for tag in found.own_tags if tag not in found.tokens and tag not in request.all_tags]
 
     def _forget_changed(self, found: _Found, tokens: Mapping[str, bytes]) -> bool:
         """Let go of the copies whose tokens have changed; whether there was one."""
@@ -391,7 +411,12 @@ class Lookups:
             ),
             entry.payload if entry is not None else None,
             found.tier,
-            Ticket(request, found.tokens, mark if learnt is None else learnt, sent) if complete else None,
+            (
+                Ticket(request, {**found.guards, **found.tokens}, mark if learnt is None else learnt, sent)
+                if complete
+                else None
+            ),
+            shareable=not core.tokens.held(request.guards),
         )
 
     def keep(self, request: LookupRequest, record: Record, mark: int, lease: float) -> bool:

@@ -25,6 +25,7 @@ from cachewright.evidence.dependencies import (
 from cachewright.evidence.trace import RequestSeen, RouteSeen, StatementSeen, Trace
 from cachewright.spec.identity import variant_claims
 from cachewright.spec.keys import ANONYMOUS, UnboundFieldError
+from cachewright.spec.learning import NOTHING
 from cachewright.spec.semantics import LoadFacts, Reason, Scope
 from cachewright.spec.tags import ColumnSets, TagTemplate, bulk_tag, column_sets, read_alternatives, table_tag
 from cachewright.spec.target import Plan, Target
@@ -37,9 +38,9 @@ _SHARED_BY_ACCEPTANCE = frozenset({Scope.USER, Scope.TENANT})
 class Lookup:
     """One request that asks the cache.
 
-    `at` is when it asks (ns); `tags` are predicted for it; `watched` are the tags that stand for exactly what
-    its recorded load read; `credential_seconds` is what is left of the credential at `at`. It stands for
-    `weight` lookups of the recording.
+    `at` is when it asks (ns); `tags` are predicted for it, and `learned` are those its load shows; `watched` are
+    the tags that stand for exactly what its recorded load read; `credential_seconds` is what is left of the
+    credential at `at`. It stands for `weight` lookups of the recording.
     """
 
     request: RequestSeen
@@ -57,6 +58,12 @@ class Lookup:
     tables: frozenset[str]
     statements: tuple[StatementSeen, ...]
     weight: float = 1.0
+    learned: tuple[str, ...] = ()
+
+    @property
+    def entry_tags(self) -> tuple[str, ...]:
+        """The tags of an entry that its load fills."""
+        return (*self.tags, *self.learned)
 
     @property
     def own_tags(self) -> tuple[str, ...]:
@@ -66,7 +73,7 @@ class Lookup:
     @property
     def all_tags(self) -> tuple[str, ...]:
         """The tags of the entry and of the acceptance."""
-        return tuple(dict.fromkeys((*self.tags, *self.own_tags)))
+        return tuple(dict.fromkeys((*self.entry_tags, *self.own_tags)))
 
     @property
     def read_until(self) -> int:
@@ -109,7 +116,8 @@ def in_hashes(target: Target) -> Target:
 
 def _without_constants(template: TagTemplate) -> TagTemplate:
     return TagTemplate(
-        template.table, tuple((column, source) for column, source in template.columns if source.name)
+        template.table,
+        tuple((column, source) for column, source in template.columns if source.name or source.learned),
     )
 
 
@@ -120,7 +128,7 @@ class _Binder:
         self._trace = trace
         self._plan = plan
         self._targets = {place: in_hashes(target) for place, target in plan.targets.items()}
-        self._bare = {t.name: replace(t, depends_on=()) for t in self._targets.values()}
+        self._bare = {t.name: replace(t, depends_on=(), learning=NOTHING) for t in self._targets.values()}
         self._routes = {route.id: route for route in trace.routes}
         self._sets = column_sets(tag for target in self._targets.values() for tag in target.depends_on)
         self._reads = reads_of(trace)
@@ -175,26 +183,28 @@ class _Binder:
         if shared and request.credential is None:
             return Reason.UNBOUND_KEY
         loose = self._values(request, "loose")
-        data = (tag for template in target.depends_on for tag in template.bind(loose))
         at = _asks_at(request)
         statements = self._statements.get(request.id, ())
         reads = [read for statement in statements for read in self._reads.get(statement.id, ())]
+        tags = tuple(dict.fromkeys((*bound.tags, *target.data_tags(loose))))
+        facts = self._facts(request, route, target, reads, statements)
         return Lookup(
             request=request,
             route=route,
             target=target,
             at=at,
             key=self._full_key(bound.key, request),
-            tags=tuple(dict.fromkeys((*bound.tags, *data))),
+            tags=tags,
             user=exact.get("user_id"),
             variant=_variant(request, target.scope, self._plan.identity.get("user_id")),
             needs_acceptance=shared,
             credential_seconds=_credential_seconds(request, at),
-            facts=self._facts(request, route, target, reads, statements),
+            facts=facts,
             watched=_watched(reads, self._sets),
             tables=frozenset(read.table for read in reads),
             statements=statements,
             weight=self._trace.weight(request.id),
+            learned=target.learning.learned(tags, facts.reads),
         )
 
     def _full_key(self, key: str, request: RequestSeen) -> tuple[str, ...]:

@@ -91,6 +91,14 @@ def replay(trace: Trace, plan: Plan, settings: ReplaySettings | None = None) -> 
     )
 
 
+def _tags_known(lookup: Lookup, seen: Seen) -> frozenset[str]:
+    """The tags of an entry that a lookup asks for the tokens of: it might be served, if they stood."""
+    entry = seen.entry
+    if entry is None or entry.expired(lookup.at / _SECOND) or entry.variant != seen.variant:
+        return frozenset()
+    return frozenset(entry.tokens) if all(tag in entry.tokens for tag in seen.predicted) else frozenset()
+
+
 def _late(lookup: Lookup) -> int:
     return lookup.request.returned
 
@@ -123,8 +131,9 @@ class _Entry:
 class _Loading:
     """A load under way, with what was seen before it.
 
-    The tokens of its tags, how often those had been touched by then, whether its credential was accepted for
-    the key, whether it may be filled at all, and whether it is in place of a refresh.
+    The tokens of its tags, how often those and its guards had been touched by then, whether its credential was
+    accepted for the key, whether it may be filled at all, and whether it is in place of a refresh. `known` are the
+    tags of the entry that was there.
     """
 
     lookup: Lookup
@@ -133,6 +142,7 @@ class _Loading:
     accepted: bool
     fill: bool
     refresh: bool
+    known: frozenset[str] = frozenset()
 
 
 _Event = WriteSeen | RequestSeen | Lookup | _Loading
@@ -207,7 +217,7 @@ class _Replay:
             self.touches[tag] += 1
 
     def _look_up(self, lookup: Lookup) -> _Loading | None:
-        for tag in lookup.all_tags:
+        for tag in (*lookup.all_tags, *lookup.target.learning.guards):
             self.tokens.setdefault(tag, 0)
         entry = self.entries.get(lookup.key)
         seen = Seen(
@@ -217,7 +227,7 @@ class _Replay:
             needs_acceptance=lookup.needs_acceptance,
             acceptance=self.acceptances.get((lookup.request.credential, lookup.key)),
             variant=entry.meta.variant if entry and self.at_its_word else lookup.variant,
-            held=any(self.held[tag] > 0 for tag in lookup.tags),
+            held=self._held(lookup, entry),
         )
         now = lookup.at / _SECOND
         decision = decide(lookup.target.policy, seen, now, self.settings.dice)
@@ -239,6 +249,11 @@ class _Replay:
             case other:
                 assert_never(other)
 
+    def _held(self, lookup: Lookup, entry: _Entry | None) -> bool:
+        """Whether a write is under way to what was predicted, or to what the entry depends on."""
+        own = () if entry is None else entry.meta.tokens
+        return any(self.held[tag] > 0 for tag in (*lookup.tags, *own))
+
     def _served(self, lookup: Lookup, entry: _Entry) -> None:
         self.found.hit(lookup)
         match self.judge.verdict(entry.filled_by, lookup):
@@ -256,7 +271,8 @@ class _Replay:
         return _Loading(
             lookup,
             tokens={tag: self.tokens[tag] for tag in lookup.all_tags},
-            touches={tag: self.touches[tag] for tag in lookup.all_tags},
+            touches={tag: self.touches[tag] for tag in (*lookup.all_tags, *lookup.target.learning.guards)},
+            known=_tags_known(lookup, seen),
             accepted=acceptance is not None and current(acceptance.tokens, self.tokens),
             fill=fill,
             refresh=refresh,
@@ -268,7 +284,7 @@ class _Replay:
             self.refreshing.discard((lookup.key, lookup.variant))
         if loading.accepted and lookup.facts.status in (401, 403):
             self._change(lookup.own_tags)
-        reasons = may_fill(policy, lookup.facts, lookup.tags, declared=lookup.target.declared)
+        reasons = may_fill(policy, lookup.facts, lookup.entry_tags, declared=lookup.target.declared)
         if self.at_its_word:
             reasons = tuple(reason for reason in reasons if reason not in GUARDS)
         if not reasons and loading.fill:
@@ -280,10 +296,12 @@ class _Replay:
 
     def _overtaken(self, loading: _Loading) -> tuple[Reason, ...]:
         """What writes did meanwhile to a load that could be kept as far as it alone is concerned."""
-        if any(self.held[tag] > 0 for tag in loading.touches):
+        lookup, touches = loading.lookup, loading.touches
+        if any(self.held[tag] > 0 for tag in lookup.all_tags):
             return (Reason.HELD,)
-        touched = any(self.touches[tag] > before for tag, before in loading.touches.items())
-        return (Reason.CHANGED,) if touched else ()
+        certain = loading.known.issuperset(set(lookup.learned) - {*lookup.target.learning.guards})
+        decisive = lookup.all_tags if certain else (*lookup.all_tags, *lookup.target.learning.guards)
+        return (Reason.CHANGED,) if any(self.touches[tag] > touches[tag] for tag in decisive) else ()
 
     def _keep(self, loading: _Loading) -> None:
         """Store the entry, and that the credential was accepted; both live from when the load began."""
@@ -298,7 +316,7 @@ class _Replay:
             cache_control=lookup.facts.cache_control,
         )
         expires = None if lifetime is None else began + lifetime
-        tokens = {tag: loading.tokens[tag] for tag in lookup.tags}
+        tokens = {tag: loading.tokens[tag] for tag in lookup.entry_tags}
         took = (self.fill_at(lookup) - lookup.at) / _SECOND
         meta = EntryMeta(began, expires, tokens, lookup.variant, took, idle_limit(policy))
         self._store(lookup.key, _Entry(meta, lookup))

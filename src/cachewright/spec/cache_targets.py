@@ -111,7 +111,9 @@ class CacheTarget(Section):
     strategy: Ext[StrategyOverride | None] = None
     """What this target says differently from `cache_strategy` (C3)."""
     depends_on: Ext[Texts] = ()
-    """Tag templates of the data an entry depends on, such as `tasks(user_id={user_id})`."""
+    """Tag templates of the data an entry depends on, such as `tasks(user_id={user_id})`. In
+    `comments(article_id={*})` the value is learned from the SQL of each load; `sessions(token={*hashed})` is learned
+    too, and stands in no tag as it is."""
     max_staleness_seconds: Ext[Whole] = 0
     """Seconds an answer may be out of date; 0: not at all (C8)."""
     allow_stale_after_invalidation: Ext[Flag] = False

@@ -27,6 +27,7 @@ _NUMBER = re.compile(r"([+-]?)0*(\d+)(?:\.0*)?\Z")
 _OTHER_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?e[+-]?\d+|0b[01_]+|0o[0-7_]+|0x[\da-f_]+|\d[\d_]*_\d+)\Z")
 _HEX = re.compile(r"[0-9a-f]{32}\Z")
 _TEMPLATE = re.compile(r"\s*(?P<table>[^\s(){}#=,]+)\s*(?:\((?P<columns>[^()]*)\))?\s*\Z")
+_LEARNED, _HASHED = "{*}", "{*hashed}"
 _LONGEST = 64
 _LARGEST = 10**40
 
@@ -72,6 +73,11 @@ def bulk_tag(table: str) -> str:
 def table_of(tag: str) -> str:
     """The table tag that a tag of data belongs to."""
     return re.split(r"[(#]", tag, maxsplit=1)[0]
+
+
+def word_tag(table: str) -> str:
+    """The tag that changes with rows of `table` that somebody invalidates by name, without the table."""
+    return f"{table}#word"
 
 
 def row_tag(table: str, values: Mapping[str, str]) -> str:
@@ -129,11 +135,21 @@ class Source:
 
     name: str | None
     constant: str | None = None
+    learned: bool = False
+    hashed: bool = False
+
+    def __str__(self) -> str:
+        if self.learned:
+            return _HASHED if self.hashed else _LEARNED
+        return str(self.constant) if self.name is None else f"{{{self.name}}}"
 
 
 @dataclass(frozen=True, slots=True)
 class TagTemplate:
-    """`tasks(user_id={user_id})`, `settings(key=theme)` or `tasks`: an item of `depends_on`."""
+    """`tasks(user_id={user_id})`, `settings(key=theme)` or `tasks`: an item of `depends_on`.
+
+    In `comments(article_id={*})` no request shows the value: it is learned from the SQL of each load.
+    """
 
     table: str
     columns: tuple[tuple[str, Source], ...] = ()
@@ -150,18 +166,29 @@ class TagTemplate:
         columns = sorted((_column(text, item) for item in inside.split(",")), key=lambda column: column[0])
         if len({column for column, _ in columns}) < len(columns):
             raise TagTemplateError(f"{text!r} names a column twice")
+        if len({source.learned for _, source in columns}) > 1:
+            raise TagTemplateError(f"{text!r} mixes {_LEARNED} with other values: learn all of them, or none")
         return cls(found["table"].lower(), tuple(columns))
 
     def __str__(self) -> str:
         if not self.columns:
             return self.table
-        inside = ",".join(f"{c}={{{s.name}}}" if s.name else f"{c}={s.constant}" for c, s in self.columns)
-        return f"{self.table}({inside})"
+        return f"{self.table}({','.join(f'{column}={source}' for column, source in self.columns)})"
+
+    @property
+    def learned(self) -> bool:
+        """Whether its values come from the SQL of a load."""
+        return any(source.learned for _, source in self.columns)
 
     def bind(self, values: Mapping[str, Any]) -> tuple[str, ...]:
-        """The tags of this template for these values: the row tag and `#bulk`, or the any-row tag."""
+        """The tags of this template for these values: the row tag and `#bulk`, or the any-row tag.
+
+        Nothing is known of a `learned` one before a load.
+        """
         bound: dict[str, str] = {}
         for column, source in self.columns:
+            if source.learned:
+                return (table_tag(self.table),)
             value = source.constant if source.name is None else canonical(values.get(source.name))
             if value is None:
                 return (table_tag(self.table),)
@@ -175,6 +202,8 @@ def _column(text: str, item: str) -> tuple[str, Source]:
     column, equals, value = (part.strip() for part in item.partition("="))
     if not column or not equals or not value:
         raise TagTemplateError(f"{text!r}: write table(column={{field}}) or table(column=constant)")
+    if value in (_LEARNED, _HASHED):
+        return column.lower(), Source(None, learned=True, hashed=value == _HASHED)
     if value.startswith("{") and value.endswith("}") and len(value) > 2:
         return column.lower(), Source(value[1:-1].strip())
     if "{" in value or "}" in value:
@@ -219,3 +248,40 @@ def write_tags(
     if known is None:
         tags.add(bulk_tag(table))
     return frozenset(tags)
+
+
+def hashed_value(value: str) -> str:
+    """What stands in a tag in place of a canonical value that is a secret."""
+    return f"~{hashlib.blake2b(value.encode('utf-8', 'surrogatepass'), digest_size=16).hexdigest()}"
+
+
+def disguised(
+    table: str, row: Mapping[str, str | None], hashed: frozenset[tuple[str, str]]
+) -> dict[str, str | None]:
+    """`row` of `table` as tags may show it: values of the `hashed` columns are secrets."""
+    return {
+        column: hashed_value(value)
+        if value is not None and value != NULL and (table, column) in hashed
+        else value
+        for column, value in row.items()
+    }
+
+
+def with_words(tags: Iterable[str]) -> tuple[str, ...]:
+    """`tags`, with a word of every row that is named without its table, as no write of the database does."""
+    wanted = dict.fromkeys(tags)
+    tables = dict.fromkeys(tag.partition("(")[0] for tag in wanted if _is_row(tag))
+    return rows_last(dict.fromkeys((*wanted, *(word_tag(table) for table in tables if table not in wanted))))
+
+
+def rows_last(tags: Iterable[str]) -> tuple[str, ...]:
+    """`tags` with those of rows at the end.
+
+    Whoever sees the new token of a row has a new token of its table, or of its word, to see: `learning` rests on
+    that order.
+    """
+    return tuple(sorted(tags, key=_is_row))
+
+
+def _is_row(tag: str) -> bool:
+    return tag.endswith(")") and "(" in tag and ":" not in tag.partition("(")[0]

@@ -14,6 +14,7 @@ from cachewright.spec.conditions import Condition, ConditionError
 from cachewright.spec.document import Document
 from cachewright.spec.identity import covered
 from cachewright.spec.keys import ANONYMOUS, KeyPatternError, KeyTemplate, UnboundFieldError
+from cachewright.spec.learning import NOTHING, Learning
 from cachewright.spec.model import CachingSpecification
 from cachewright.spec.semantics import NOTHING_HERE, Policy, Scope
 from cachewright.spec.strategy import Ttl
@@ -60,6 +61,7 @@ class Target:
     problem: str | None = None
     inside: bool = False
     percent: float = 100.0
+    learning: Learning = NOTHING
 
     @property
     def endpoint(self) -> str:
@@ -119,9 +121,13 @@ class Target:
         found = [t.NAMESPACE_TAG, t.target_tag(self.name), *prefixes]
         if self.scope is Scope.CREDENTIAL and given.get("cred") != ANONYMOUS:
             found.append(t.credential_tag(given["cred"]))
-        for template in self.depends_on:
-            found.extend(template.bind(given))
+        found.extend(self.data_tags(given))
         return Bound(key, tuple(dict.fromkeys(found)))
+
+    def data_tags(self, values: Values) -> tuple[str, ...]:
+        """The tags of its data that these values show; what a load has to show is not among them."""
+        bound = [tag for item in self.depends_on if not item.learned for tag in item.bind(values)]
+        return (*bound, *self.learning.bulk)
 
     def bypassed(self, values: Values) -> bool:
         """Whether a `bypass_when` condition of the target holds for this request."""
@@ -133,6 +139,7 @@ class Plan:
     """A whole specification, executable.
 
     `identity` maps `user_id` and `tenant_id` to the field they come from (`claim.sub`, `header.x-user`, `host`).
+    Values of the `hashed` columns (table, column) are secrets, which stand in no tag as they are.
     """
 
     namespace: str
@@ -142,6 +149,7 @@ class Plan:
     ignored_writes: frozenset[tuple[str, str]]
     l1_lease: float
     single_host: bool
+    hashed: frozenset[tuple[str, str]] = frozenset()
 
     def asks_dependencies(self, target: Target) -> bool:
         """Whether only what a dependency returns tells whose entry of `target` is asked for."""
@@ -170,15 +178,31 @@ def compile_plan(document: Document) -> Plan:
         target = _target(document, index)
         targets[target.method, target.template] = target
     consistency = spec.consistency
+    templates = [tag for target in targets.values() for tag in target.depends_on]
     return Plan(
         namespace=spec.namespace,
         targets=targets if spec.enabled else {},
         identity=identity_sources(spec),
-        column_sets=t.column_sets(tag for target in targets.values() for tag in target.depends_on),
+        column_sets=t.column_sets(templates),
         ignored_writes=frozenset(_column(name) for name in consistency.ignore_writes),
         l1_lease=consistency.lease_ms / 1000,
         single_host=consistency.single_host,
+        hashed=_hashed(document, templates),
     )
+
+
+def _hashed(document: Document, templates: Collection[TagTemplate]) -> frozenset[tuple[str, str]]:
+    """The columns whose values are secrets. They must be so everywhere: reads and writes meet in one tag."""
+    hashed = {(tag.table, column) for tag in templates for column, source in tag.columns if source.hashed}
+    for tag in templates:
+        for column, source in tag.columns:
+            if (tag.table, column) in hashed and not source.hashed:
+                raise SpecError(
+                    f"{tag}: another target hashes {tag.table}.{column}",
+                    hint=f"Write {tag.table}({column}={{*hashed}}) here too.",
+                    path=document.path,
+                )
+    return frozenset(hashed)
 
 
 def _column(name: str) -> tuple[str, str]:
@@ -214,16 +238,17 @@ def _target(document: Document, index: int) -> Target:
     scope = Scope(item.scope or "credential")
     key = _key(document, index, template, scope)
     spec, interceptor = document.spec, _interceptor(document.spec, item)
+    depends_on = tuple(
+        _parsed(document, (*place, "depends_on", at), TagTemplate.parse, text, template)
+        for at, text in enumerate(item.depends_on)
+    )
     return Target(
         name=target_name(item),
         method=(method or "GET").upper(),
         template=template,
         scope=scope,
         key=key,
-        depends_on=tuple(
-            _parsed(document, (*place, "depends_on", at), TagTemplate.parse, text, template)
-            for at, text in enumerate(item.depends_on)
-        ),
+        depends_on=depends_on,
         policy=_policy(spec, index),
         levels=levels_of(spec, item),
         bypass=(
@@ -239,6 +264,7 @@ def _target(document: Document, index: int) -> Target:
         percent=float(item.percent),
         inside=interceptor is not None
         and spec.implementation.cache_interceptor[interceptor].type != "middleware",
+        learning=Learning.of(depends_on),
     )
 
 

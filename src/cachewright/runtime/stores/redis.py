@@ -32,7 +32,7 @@ from cachewright.runtime.stores.names import Names, permanent
 from cachewright.runtime.stores.servers import Closing, Promoted, Servers
 from cachewright.runtime.stores.subscription import Subscription
 from cachewright.runtime.tokens import Mint
-from cachewright.spec.tags import KEY_TAG
+from cachewright.spec.tags import KEY_TAG, rows_last
 
 _log = logging.getLogger("cachewright")
 _TAGS_A_CHANGE = 512
@@ -184,13 +184,17 @@ class RedisStore:
         server has no room (`noeviction`) the token is removed instead: absent is as invalid as changed.
         """
         home = await self._known(insist=True)
-        wanted = list(dict.fromkeys(tags))
+        wanted = rows_last(dict.fromkeys(tags))
+        wide = tuple(tag for tag in wanted if permanent(tag))
+        rest = tuple(tag for tag in wanted if not permanent(tag))
         count = 0
-        for at in range(0, len(wanted), _TAGS_A_CHANGE):
-            count += await self._change(home, wanted[at : at + _TAGS_A_CHANGE], stamp)
+        # On one server a pipeline keeps its order; of several each has its own.
+        for part in (wide, rest) if home.names.spread else (wide + rest,):
+            for at in range(0, len(part), _TAGS_A_CHANGE):
+                count += await self._change(home, part[at : at + _TAGS_A_CHANGE], stamp)
         return count
 
-    async def _change(self, home: _Home, tags: list[str], stamp: Callable[[], bytes] | None) -> int:
+    async def _change(self, home: _Home, tags: Sequence[str], stamp: Callable[[], bytes] | None) -> int:
         places = {home.names.token(tag): tag for tag in tags}
         publish = self._publishing(lambda keys: [places[key] for key in keys], stamp)
         commands = [self._changing(home, tag) for tag in tags]
@@ -201,10 +205,12 @@ class RedisStore:
         changed = [self._accept(reply) or None for reply in replies if type(reply) is not OutOfMemoryError]
         if full:
             self._stats.store_refused("OOM")
-            # Told again: whoever heard the first word may have read the old token since.
-            unlink: list[Command] = [("UNLINK", place) for place in full]
+            # Told again: whoever heard the first word may have read the old token since. All of them, for a row
+            # must not have a new token while its table has the old one.
+            unlink: list[Command] = [("UNLINK", place) for place in places]
             removed = await self._exchange(home, unlink, insist=True, closing=publish)
-            changed += [self._accept(reply) or None for reply in removed]
+            gone = dict(zip(places, removed, strict=True))
+            changed += [self._accept(gone[place]) or None for place in full]
         return sum(reply is not None for reply in changed)
 
     def _publishing(
