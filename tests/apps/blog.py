@@ -170,7 +170,7 @@ def seed(database_url: str) -> None:
 def exercise(client: httpx.Client) -> None:
     """Many reads of a few articles and carts, between comments on others and logins of others."""
     dice = Random(11)
-    for step in range(1600):
+    for step in range(700):
         user = dice.randint(1, USERS)
         slug = f"article-{min(dice.randint(1, ARTICLES), dice.randint(1, ARTICLES))}"
         who = {"cookie": f"sid={secret_of(user)}"}

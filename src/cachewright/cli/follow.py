@@ -62,7 +62,7 @@ def follow(
     changes: Changes = (
         FileVersion(engine)
         if engine.dialect.name == "sqlite"
-        else DecodedChanges(engine, slot, plan.column_sets)
+        else DecodedChanges(engine, slot, plan.column_sets, plan.hashed)
     )
     stop = threading.Event()
     for name in (signal.SIGINT, signal.SIGTERM):

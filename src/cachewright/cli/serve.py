@@ -25,6 +25,15 @@ def serve(
     host: Host = "127.0.0.1",
     port: Port = 8000,
     factory: Factory = False,
+    shadow: Annotated[
+        bool, typer.Option("--shadow", help="Serve nothing; compare every would-be hit with the real answer.")
+    ] = False,
+    audit: Annotated[
+        int, typer.Option("--audit", help="Compare one in so many hits with the real answer; 0: none.", min=0)
+    ] = 0,
+    findings: Annotated[
+        Path | None, typer.Option("--findings", help="Where lines of JSON say what was compared.")
+    ] = None,
     server_arguments: ServerArguments = None,
 ) -> None:
     """Serve APP with the specification applied, without a change to its code, until SIGINT or SIGTERM.
@@ -52,6 +61,7 @@ def serve(
         say(f"{spec}: {note}")
     warn_if_unreachable(redis)
     environment = environment_of(app, spec, redis=redis, workers=workers, factory=factory)
+    environment |= _comparing(shadow=shadow, audit=audit, findings=findings)
     with listening(host, port, scheme=scheme_of(options)) as bound, shared_figures(environment, workers):
         if workers > 1:
             serve_workers(workers, bound, environment, options)
@@ -60,6 +70,16 @@ def serve(
 
             os.environ.update(environment)
             serve_here(build_app(), bound, options)
+
+
+def _comparing(*, shadow: bool, audit: int, findings: Path | None) -> dict[str, str]:
+    """The variables by which worker processes learn what to compare."""
+    environment = {"CACHEWRIGHT_MODE": "shadow"} if shadow else {}
+    if audit:
+        environment["CACHEWRIGHT_AUDIT"] = str(audit)
+    if findings is not None or shadow:
+        environment["CACHEWRIGHT_FINDINGS"] = str((findings or Path("findings.jsonl")).absolute())
+    return environment
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from cachewright.capture.asgi import Reply, Scope
 from cachewright.integrations.answers import Answer
 from cachewright.integrations.binding import Lookup
 from cachewright.integrations.bound import Bindings, Bound
+from cachewright.integrations.comparing import COMPARED, Comparisons
 from cachewright.integrations.edge import UNCACHED
 from cachewright.integrations.parts import OUTCOMES, Outcome, Parts
 from cachewright.runtime.codec import Entry
@@ -23,8 +24,9 @@ _METHODS = ("GET", "HEAD")
 class Early:
     """The shortcut of an application's edge."""
 
-    def __init__(self, parts: Parts, bindings: Bindings) -> None:
+    def __init__(self, parts: Parts, bindings: Bindings, comparisons: Comparisons) -> None:
         self._parts = parts
+        self._comparisons = comparisons
         self._bindings = bindings
 
     # Shortcut
@@ -32,7 +34,7 @@ class Early:
     def reply(self, scope: Scope, routed: Scope | None, version: int) -> Reply | None:
         """The messages of a hit."""
         bound = self._bound(scope, routed, version)
-        if bound is None or bound.request is None or bound.placed is None:
+        if bound is None or bound.request is None or bound.placed is None or self._compared(scope):
             return None
         parts, standing, dressing = self._parts, bound.standing, self._parts.dressing
         asked = parts.wall()
@@ -71,6 +73,13 @@ class Early:
             return None
         return None if parts.dressing is not None and parts.dressing.reloads(scope) else bound
 
+    def _compared(self, scope: Scope) -> bool:
+        """Whether this request is one whose hit is compared: that is done at the door of its route."""
+        if not self._comparisons.samples():
+            return False
+        scope[COMPARED] = True
+        return True
+
     def forget(self) -> None:
         """Routes were looked at anew."""
         self._bindings.forget()
@@ -97,6 +106,8 @@ class Early:
         if found is None:
             return None
         policy = lookup.target.policy
+        if self._comparisons.hides(lookup.target.name, policy.mode):
+            return None
         decision = semantics.decide(policy, found.seen, now)
         if not isinstance(decision, Serve) or decision.refresh:
             return None

@@ -14,6 +14,7 @@ from cachewright.capture.asgi import ASGIApp, Message, Receive, Scope, Send
 from cachewright.capture.context import RequestContext
 from cachewright.integrations.answers import Answer
 from cachewright.integrations.bound import Bindings
+from cachewright.integrations.comparing import COMPARED, Comparisons, Passing
 from cachewright.integrations.exchange import Exchange, Turn
 from cachewright.integrations.forms import Formed, Forms
 from cachewright.integrations.inside import Inside
@@ -31,8 +32,9 @@ UNCACHED = "cachewright.uncached"
 class Edge:
     """Serves, loads and fills; decisions come from `spec.semantics`."""
 
-    def __init__(self, parts: Parts, bindings: Bindings) -> None:
+    def __init__(self, parts: Parts, bindings: Bindings, comparisons: Comparisons) -> None:
         self._parts = parts
+        self._comparisons = comparisons
         self._bindings = bindings
         self._forms = Forms(parts.plan)
         self._principals = Principals(parts.plan.identity.values())
@@ -48,6 +50,11 @@ class Edge:
             await app(scope, receive, send)
         elif self._parts.is_off(formed.target.name):
             self._parts.cache.stats.bypassed(formed.target.name, Reason.OFF)
+            await app(scope, receive, send)
+        elif formed.inside and self._comparisons.hides(formed.target.name, formed.target.policy.mode):
+            self._parts.cache.stats.bypassed(
+                formed.target.name, Reason.OFF
+            )  # only the edge looks from outside
             await app(scope, receive, send)
         elif formed.inside:
             await Inside(
@@ -71,14 +78,26 @@ class Edge:
             match sought:
                 case None:
                     await app(scope, receive, send)
+                case Answer() if self._compares(exchange, scope):
+                    passing = Passing(send)
+                    await app(scope, receive, passing)
+                    await self._comparisons.compare(
+                        exchange.request, exchange.context, sought, passing.answer
+                    )
                 case Answer():
                     await sought.send(send)
                 case Turn():
                     loading = Loading(exchange, sought, self._parts.wall())
                     noted = partial(noting_the_body, receive, exchange)
                     await loading.run(partial(app, scope, noted), send)
+                    if loading.filled:
+                        self._comparisons.filled(exchange.request)
                 case other:
                     assert_never(other)
+
+    def _compares(self, exchange: Exchange, scope: Scope) -> bool:
+        target, found = exchange.lookup.target, self._comparisons
+        return found.hides(target.name, target.policy.mode) or bool(scope.get(COMPARED)) or found.samples()
 
     async def answering(self, context: RequestContext) -> None:
         """A response that sets a cookie ends what its credential was accepted for (a logout, most likely)."""
@@ -114,7 +133,7 @@ class Edge:
         if route is None or context.scope.get(UNCACHED) or scope["method"] not in ("GET", "HEAD"):
             return None
         formed = self._forms.of(route, scope["method"])
-        if formed is None or formed.target.policy.mode != "live":
+        if formed is None or formed.target.policy.mode == "off":
             return None
         if route.outdated or (route.exact_query and route.undeclared(context.scope)):
             return None

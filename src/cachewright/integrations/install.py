@@ -27,6 +27,7 @@ from cachewright.integrations.admin import DESK, Admin, checked_token
 from cachewright.integrations.binding import Binder
 from cachewright.integrations.bound import Bindings
 from cachewright.integrations.commits import CommitInvalidator, agreed
+from cachewright.integrations.comparing import Comparisons, RecentWrites
 from cachewright.integrations.counting import DatabaseCount
 from cachewright.integrations.desk import Desk
 from cachewright.integrations.dressing import dressing_of
@@ -61,7 +62,7 @@ from cachewright.sql.cache import Facts
 
 _log = logging.getLogger("cachewright")
 
-Mode = Literal["live", "off"]
+Mode = Literal["live", "shadow", "off"]
 _SEVERAL = 2
 _MOST_NAMED = 6
 _FINISH_SECONDS = 1.0
@@ -76,7 +77,9 @@ class Surroundings:
     `stats_dir` every second, and touches a file in `ready_dir` when the application has started. `workers` that
     are not known (None) count as several. In `journal_dir` invalidations that could not be delivered survive the
     process; by default that is `cachewright` in the user's directory for state. Targets of level l3 have their files
-    in `cache_dir`, by default `cachewright` in the user's directory for caches. With an `admin_token` the
+    in `cache_dir`, by default `cachewright` in the user's directory for caches. In mode `shadow` nothing is served and
+    every would-be hit is compared with the answer; in mode `live` that share of hits which `audit` says. What is found
+    goes to the file `findings`. With an `admin_token` the
     administrator's door stands open to whoever sends it. Alarms go to `webhook` and to `on_alarm`.
     Figures are put on `meter`, one of OpenTelemetry's.
     `loaders` and `warm_as` are what warming works with, `warm_url` is where users reach the application.
@@ -86,6 +89,8 @@ class Surroundings:
     workers: int | None = None
     secret: bytes | None = None
     mode: Mode = "live"
+    audit: float = 0.0
+    findings: Path | None = None
     at_its_word: bool = False
     stats_dir: Path | None = None
     ready_dir: Path | None = None
@@ -152,6 +157,7 @@ class Installed:
         self._holds = False
         root = root if root is not None else root_of(app)
         self.plan: Plan | None = None
+        self._comparisons: Comparisons | None = None
         self._operating: Operating | None = None
         self._desk: Desk | None = None
         self._warmer: Warmer | None = None
@@ -159,7 +165,7 @@ class Installed:
         token = surroundings.admin_token
         self._admin = Admin(token, lambda: self._desk) if token else None
         sink: SqlSink = self._count
-        if document is not None and surroundings.mode == "live":
+        if document is not None and surroundings.mode != "off":
             self._app, sink = self._cached(app, root, document)
         self._watch = DatabaseWatch(sink, time.monotonic_ns, learns=self.cache is not None)
         if surroundings.meter is not None and self.cache is not None:
@@ -223,15 +229,23 @@ class Installed:
             token = os.environ.get(cdn.token_env_var) if cdn.token_env_var else None
             self._purges = Purges(cdn, plan.namespace, token, wanted=on_l4(plan))
             self.cache.tell(self._purges.told)
+        writes = RecentWrites(parts.wall)
+        comparisons = self._comparisons = Comparisons(
+            parts,
+            writes,
+            shadow=self._surroundings.mode == "shadow",
+            audit=self._surroundings.audit,
+            path=self._surroundings.findings,
+        )
         bindings = Bindings(binder, Likeness(secret, binder.headers, lambda: watched.credentials))
         watched = Watched(
             app,
-            Edge(parts, bindings),
+            Edge(parts, bindings, comparisons),
             clock=time.monotonic_ns,
             root=root,
-            shortcut=None if parts.at_its_word else Early(parts, bindings),
+            shortcut=None if parts.at_its_word else Early(parts, bindings, comparisons),
         )
-        return watched, SafeSinks(self._count, eyes, distrust=eyes.lost_sight)
+        return watched, SafeSinks(self._count, writes, eyes, distrust=eyes.lost_sight)
 
     def _warmed(self, cache: Engine, plan: Plan, spec: CachingSpecification) -> Warmer:
         around = self._surroundings
@@ -255,7 +269,8 @@ class Installed:
         told = {} if self._operating is None else self._operating.figures()
         warming = [] if self._warmer is None else self._warmer.progress()
         counts = {"targets": targets, "cache": counted, "database": self._count.snapshot()}
-        return {**counts, **told, "warming": warming}
+        compared = {} if self._comparisons is None else self._comparisons.figures()
+        return {**counts, **told, "warming": warming, "compared": compared}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application (ASGI)."""
@@ -308,6 +323,8 @@ class Installed:
             return
         self._started = False
         await self._statistics.aclose()
+        if self._comparisons is not None:
+            self._comparisons.close()
         if self._warmer is not None:
             await self._warmer.aclose(_FINISH_SECONDS)
         if self._operating is not None:
@@ -357,10 +374,17 @@ def _settings(spec: CachingSpecification, plan: Plan, around: Surroundings) -> S
     return with_tiers(settings, spec, around.cache_dir)
 
 
+def _share(one_in: str | None) -> float:
+    """The share of hits that "1 in so many" means."""
+    return 1 / int(one_in) if one_in and one_in.isdigit() and int(one_in) > 0 else 0.0
+
+
 def from_environment(environ: dict[str, str], load: Callable[[str, bool], ASGIApp]) -> Installed:
     """The application that `CACHEWRIGHT_*` variables describe; `load` imports it by name (and factory flag)."""
     spec = environ.get("CACHEWRIGHT_SPEC")
-    mode: Mode = "off" if environ.get("CACHEWRIGHT_MODE") == "off" else "live"
+    modes: dict[str | None, Mode] = {"off": "off", "shadow": "shadow"}
+    mode = modes.get(environ.get("CACHEWRIGHT_MODE"), "live")
+    findings = environ.get("CACHEWRIGHT_FINDINGS")
     stats, ready = environ.get("CACHEWRIGHT_STATS_DIR"), environ.get("CACHEWRIGHT_READY_DIR")
     journal, files = environ.get("CACHEWRIGHT_JOURNAL_DIR"), environ.get("CACHEWRIGHT_CACHE_DIR")
     secret, workers = environ.get("CACHEWRIGHT_SECRET"), environ.get("CACHEWRIGHT_WORKERS")
@@ -370,6 +394,8 @@ def from_environment(environ: dict[str, str], load: Callable[[str, bool], ASGIAp
         workers=int(workers) if workers else None,
         secret=secret.encode() if secret else None,
         mode=mode,
+        audit=_share(environ.get("CACHEWRIGHT_AUDIT")),
+        findings=Path(findings) if findings else None,
         stats_dir=Path(stats) if stats else None,
         ready_dir=Path(ready) if ready else None,
         journal_dir=Path(journal) if journal else None,

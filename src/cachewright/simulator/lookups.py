@@ -152,6 +152,7 @@ class _Binder:
         writes += [_unseen(request) for request in self._trace.requests if request.escaped]
         logouts = (r for r in self._trace.requests if r.set_cookie and r.credential is not None)
         held = frozenset(tag for lookup in lookups for tag in lookup.all_tags) | {EVERYTHING}
+        held |= {tag for target in self._targets.values() for tag in target.learning.guards}
         felt = (replace(write, tags=write.tags & held) for write in writes if not write.tags.isdisjoint(held))
         return Prepared(
             tuple(lookups), tuple(writes), tuple(felt), tuple(logouts), self._bypassed, self._statements

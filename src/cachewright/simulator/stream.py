@@ -115,12 +115,12 @@ def stream_of(lookups: Iterable[Lookup], writes: Iterable[WriteSeen]) -> Stream:
 
 def _kept(lookup: Lookup) -> bool:
     target = lookup.target
-    return not may_fill(target.policy, lookup.facts, lookup.tags, declared=target.declared)
+    return not may_fill(target.policy, lookup.facts, lookup.entry_tags, declared=target.declared)
 
 
 def _last_change(lookup: Lookup, ends: dict[str, list[int]]) -> int:
     latest = NEVER
-    for tag in (*lookup.tags, EVERYTHING):
+    for tag in (*lookup.entry_tags, EVERYTHING):
         found = ends.get(tag)
         if found and (before := bisect_right(found, lookup.at)):
             latest = max(latest, found[before - 1])

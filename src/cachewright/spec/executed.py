@@ -118,7 +118,6 @@ PARTLY: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "cache_targets[].strategy.hierarchy_level": (lambda value: value in (None, *_LEVELS), _THREE_LEVELS),
     "cache_strategy.eviction_policy.priority_strategy": (lambda value: value != "custom", _BY_TYPE),
     "cache_targets[].strategy.eviction_policy.priority_strategy": (lambda value: value != "custom", _BY_TYPE),
-    "cache_targets[].mode": (lambda value: value in ("live", "off"), "only live and off are executed yet"),
     "cache_targets[].cache_type": (
         lambda value: value in ("redis", "in_memory", "file"),
         "only redis, in_memory and file are executed yet",
