@@ -110,3 +110,14 @@ async def test_it_runs_under_the_minimal_acl(make_cache, own_server, namespace):
         await cache.lift(await cache.announce(TAG))
         assert not (await cache.lookup(request())).seen.held
         assert client.execute_command("ACL", "LOG") == []
+
+
+async def test_nothing_is_learned_from_a_load_while_a_commit_to_its_table_is_announced(make_cache):
+    writer, reader = await make_cache(**SAFE), await make_cache(**SAFE)
+    asked = request("page", "ns", "rows#bulk", guards=("rows", "rows#word"))
+    row = ["rows(id=1)"]
+    announced = await writer.announce(["rows", *row])
+    assert (await get(reader, asked, answers(b"old"), learned=row)).source == "load"
+    await writer.lift(announced)  # the writer died after its commit, and its hold has ended
+    assert (await get(reader, asked, answers(b"new"), learned=row)).payload == b"new"
+    assert (await get(reader, asked, answers(b"no"), learned=row)).payload == b"new"

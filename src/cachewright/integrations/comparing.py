@@ -66,6 +66,9 @@ class RecentWrites:
     ) -> None:
         """See `SqlSink`."""
 
+    def committing(self, transaction: Transaction, context: RequestContext | None) -> None:
+        """See `SqlSink`."""
+
     def ended(
         self,
         transaction: Transaction,

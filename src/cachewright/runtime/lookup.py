@@ -253,8 +253,11 @@ class Lookups:
             return unavailable(request)
         try:
             found = await self._ask(core.store, request, mint=mint)
-            if mint and core.settings.crash_safe and await held(core.store, request.all_tags):
-                return _without(request, held=True)
+            if mint and core.settings.crash_safe:
+                if await held(core.store, (*request.all_tags, *found.own_tags)):
+                    return _without(request, held=True)
+                if request.guards and await held(core.store, request.guards):
+                    found.guards.clear()  # nothing can be learned
         except StoreUnavailableError:
             return unavailable(request)
         return self._seen(request, found, mark, sent)
