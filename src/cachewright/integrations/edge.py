@@ -82,7 +82,7 @@ class Edge:
                     passing = Passing(send)
                     await app(scope, receive, passing)
                     await self._comparisons.compare(
-                        exchange.request, exchange.context, sought, passing.answer
+                        exchange.request, exchange.context, exchange.plain or sought, passing.answer
                     )
                 case Answer():
                     await sought.send(send)

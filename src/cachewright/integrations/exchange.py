@@ -41,13 +41,17 @@ class Turn:
 
 @dataclass(slots=True)
 class Exchange:
-    """One request, with what it is looked up by, and the headers that its dependencies have set (`said`)."""
+    """One request, with what it is looked up by, and the headers that its dependencies have set (`said`).
+
+    `plain` is the answer of a hit as the application gave it, without fields of ours.
+    """
 
     parts: Parts
     context: RequestContext
     lookup: Lookup
     request: LookupRequest
     said: tuple[tuple[bytes, bytes], ...] = ()
+    plain: Answer | None = None
 
     async def seek(self, ends: ExitStack, found: Found | None = None) -> Answer | Turn | None:
         """The answer, or the turn to load one; None: the application answers as if there were no cache.
@@ -129,6 +133,7 @@ class Exchange:
         stats.hit(name, found.tier, self.parts.wall() - asked)
         self.parts.cache.served(found)
         self.report(found, hit=True, reason=None)
+        self.plain = answer
         dressing, meta = self.parts.dressing, found.seen.entry
         if dressing is None or meta is None:
             return answer
