@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from cachewright.capture.asgi import Message, Send
 from cachewright.capture.context import RequestContext
-from cachewright.capture.events import RowImage, Statement, Transaction
+from cachewright.capture.events import Escape, RowImage, Statement, Transaction
 from cachewright.integrations.answers import Answer
 from cachewright.integrations.parts import Parts
 from cachewright.runtime.lookup import LookupRequest
@@ -89,7 +89,7 @@ class RecentWrites:
         for table in {tag.partition("(")[0].partition("#")[0] for tag in transaction.written}:
             self._lines.setdefault(table, deque(maxlen=_WRITES)).append(write)
 
-    def escaped(self, context: RequestContext | None) -> None:
+    def escaped(self, context: RequestContext | None, escape: Escape) -> None:
         """See `SqlSink`."""
 
 

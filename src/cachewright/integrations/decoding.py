@@ -72,7 +72,13 @@ def setup_sql(slot: str, tables: Iterable[str]) -> str:
 class DecodedChanges:
     """A logical replication slot, read by polling."""
 
-    def __init__(self, engine: Engine, slot: str, column_sets: ColumnSets, hashed: frozenset[tuple[str, str]] = frozenset()) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        slot: str,
+        column_sets: ColumnSets,
+        hashed: frozenset[tuple[str, str]] = frozenset(),
+    ) -> None:
         self._engine = engine
         self._slot = slot
         self._sets = column_sets
