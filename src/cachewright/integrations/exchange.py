@@ -163,11 +163,25 @@ class Exchange:
                 return self._shared(found, payload, reason)
             case Lead():
                 ends.enter_context(place)
+                landed = None if reason is Reason.REFRESH else self._landed_meanwhile()
+                if landed is not None and landed.payload is not None:
+                    place.land(landed.payload)
+                    return self._shared(landed, landed.payload, reason)
                 return await self._lead(ends, found, reason, place)
             case Alone():
                 return Turn(found, reason, fill)
             case other:
                 assert_never(other)
+
+    def _landed_meanwhile(self) -> Found | None:
+        """What a flight has brought that ended between this request's lookup and its turn, if it may be served."""
+        if self.parts.at_its_word:
+            return None
+        found = self.parts.cache.lookup_local(self.request)
+        if found is None:
+            return None
+        decision = semantics.decide(self.lookup.target.policy, found.seen, self.parts.wall())
+        return found if isinstance(decision, Serve) and not decision.refresh else None
 
     async def _lead(self, ends: ExitStack, found: Found, reason: Reason, lead: Lead) -> Answer | Turn | None:
         """The turn to load for this process; for the fleet too, where the target asks for it."""
