@@ -70,7 +70,8 @@ def cached() -> Any:
     from sqlalchemy import create_engine, select
     from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-    from cachewright.integrations.install import Installed, Surroundings
+    from cachewright.integrations.install import Installed
+    from cachewright.integrations.surroundings import Surroundings
     from cachewright.spec.document import loads_spec
 
     class Base(DeclarativeBase):

@@ -10,8 +10,9 @@ from uuid import uuid4
 import httpx
 
 from cachewright.integrations.edge import UNCACHED
-from cachewright.integrations.install import Installed, Surroundings
+from cachewright.integrations.install import Installed
 from cachewright.integrations.parts import OUTCOMES, Outcome
+from cachewright.integrations.surroundings import Surroundings
 from cachewright.runtime.settings import boottime
 from cachewright.spec.document import Document, loads_spec
 

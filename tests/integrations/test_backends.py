@@ -10,7 +10,8 @@ from tests.integrations.backends import BACKENDS, document
 from tests.servers import serve_app
 
 from cachewright.integrations.edge import UNCACHED
-from cachewright.integrations.install import Installed, Surroundings
+from cachewright.integrations.install import Installed
+from cachewright.integrations.surroundings import Surroundings
 from cachewright.verify.run import build_twin
 
 

@@ -15,7 +15,8 @@ from tests.integrations.driving import driven, get, patience, specification
 from tests.integrations.shop import Note
 from tests.servers import free_port, serve_app
 
-from cachewright.integrations.install import Installed, Surroundings
+from cachewright.integrations.install import Installed
+from cachewright.integrations.surroundings import Surroundings
 
 VARNISHD = shutil.which("varnishd") or shutil.which("varnishd", path="/usr/sbin:/usr/local/sbin")
 needs_varnish = pytest.mark.skipif(VARNISHD is None, reason="varnishd is not installed")

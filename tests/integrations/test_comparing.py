@@ -90,6 +90,7 @@ async def test_the_auditor_answers_with_the_truth_and_drops_what_was_wrong(app, 
         assert after != before
         assert not await driver.hit("/articles/article-1"), "its entry was dropped"
         assert driver.installed.figures()["compared"]["GET /articles/{slug}"]["stale"] == 1
+        assert driver.installed.figures()["cache"]["wrong"] == 1  # what the alarm stale_answers looks at
     assert lines(found)[0]["served"] is True
 
 

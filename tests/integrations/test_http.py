@@ -23,8 +23,9 @@ from tests.integrations.shop import Note, Shop
 
 from cachewright.errors import ApplicationError
 from cachewright.integrations.edge import UNCACHED
-from cachewright.integrations.install import Installed, Surroundings, install
+from cachewright.integrations.install import Installed, install
 from cachewright.integrations.parts import OUTCOMES
+from cachewright.integrations.surroundings import Surroundings
 
 NOTE = get("/notes/{note_id}", "shop_notes(id={note_id})", key="note:{note_id}")
 

@@ -17,7 +17,7 @@ from tests.integrations.driving import driven, get, specification
 from tests.integrations.shop import Note
 from tests.servers import serve_app
 
-from cachewright.integrations.install import Surroundings
+from cachewright.integrations.surroundings import Surroundings
 from cachewright.verify.run import build_twin
 
 

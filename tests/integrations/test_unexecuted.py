@@ -5,7 +5,8 @@ import logging
 from fastapi import FastAPI
 from tests.integrations.driving import get, specification
 
-from cachewright.integrations.install import Installed, Surroundings
+from cachewright.integrations.install import Installed
+from cachewright.integrations.surroundings import Surroundings
 
 
 def said(caplog, *targets, **extra) -> list[str]:

@@ -16,7 +16,8 @@ from tests.runtime.driving import until
 from tests.servers import serve_app
 
 from cachewright.errors import UsageError
-from cachewright.integrations.install import Surroundings, install
+from cachewright.integrations.install import install
+from cachewright.integrations.surroundings import Surroundings
 from cachewright.runtime.warming.warmer import WarmRequest
 
 KEY = "k" * 32

@@ -39,7 +39,7 @@ def verify(
     from cachewright.cli.serving import listening, serve_here
     from cachewright.cli.tables import verdict
     from cachewright.cli.uvicorn_options import scheme_of, uvicorn_options
-    from cachewright.integrations.install import Surroundings
+    from cachewright.integrations.surroundings import Surroundings
     from cachewright.spec.document import load_spec
     from cachewright.spec.semantics import GUARDS
     from cachewright.verify.run import build_twin

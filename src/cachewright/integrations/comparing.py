@@ -182,6 +182,7 @@ class Comparisons:
         self.findings.append(finding)
         self._write(finding)
         if finding["served"]:
+            self.parts.cache.stats.wrong()
             _log.error(
                 "%s: a %s answer was about to be served for %s; its entries are dropped",
                 request.target,

@@ -105,7 +105,7 @@ def _of_processes(stats: Mapping[str, Any]) -> Iterator[Metric]:
     from prometheus_client.metrics_core import CounterMetricFamily
 
     for place, (name, text) in _OF_PROCESSES.items():
-        yield CounterMetricFamily(f"cachewright_{name}", text, value=stats["counters"].get(place, 0))
+        yield CounterMetricFamily(f"cachewright_{name}", text, value=stats["counters"][place])
     database = stats["database"]
     yield CounterMetricFamily(
         "cachewright_database_queries", "Statements that ran.", value=database["queries"]

@@ -104,6 +104,7 @@ class Stats:
                     "reconnects",
                     "unheard",
                     "denied",
+                    "wrong",
                     "promotions",
                     "evictions",
                     "expiries",
@@ -216,6 +217,10 @@ class Stats:
     def denied(self) -> None:
         """Access to a key of another tenant or user was refused."""
         self._count("denied")
+
+    def wrong(self) -> None:
+        """An audited hit was not what the application answers."""
+        self._count("wrong")
 
     def operated(self, operation: str, seconds: float) -> None:
         """An operation that left this process (`get`, `set`, `delete`) took `seconds`."""

@@ -59,5 +59,5 @@ def _totals(counted: Mapping[str, Any]) -> _Totals:
         operations=sum(one["count"] for one in timed),
         seconds=sum(one["seconds"] for one in timed),
         denied=counted["denied"],
-        wrong=counted.get("wrong", 0),
+        wrong=counted["wrong"],
     )
