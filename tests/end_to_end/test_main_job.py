@@ -67,6 +67,10 @@ class Backend:
         return json.loads(result.read_text()), process.process.returncode
 
 
+#: Only a hang takes so long (s), even where the machine is busy: a whole job runs some fifteen processes.
+pytestmark = pytest.mark.timeout(400)
+
+
 @pytest.fixture(params=BACKENDS)
 def backend(request, tmp_path):
     return Backend(request.param, tmp_path)

@@ -12,6 +12,8 @@ ROOT = Path(__file__).resolve().parents[2]
 TODO = ROOT / "examples" / "todo"
 CACHEWRIGHT = (sys.executable, "-m", "cachewright")
 READY = r"ready (http://\S+)"
+#: Only a hang takes so long (s), even where the machine is busy.
+pytestmark = pytest.mark.timeout(400)
 SCALE = "0.05"
 REQUESTS = "300"
 
