@@ -85,6 +85,7 @@ class Driver:
     cache: Engine
     clock: Clock
     forgets: bool = True
+    keep: float = 0.0
     filled: dict[tuple[str, ...], EntryMeta] = field(default_factory=dict)
     refreshing: set[tuple[tuple[str, ...], bytes | None]] = field(default_factory=set)
 
@@ -187,7 +188,7 @@ class Driver:
             acceptance_lifetime=until,
             load_seconds=(lookup.request.returned - lookup.at) / SECOND,
             idle=idle_limit(policy),
-            keep=kept(policy),
+            keep=max(kept(policy), self.keep),
             learned=lookup.learned,
         ):
             end = None if lifetime is None else began + lifetime

@@ -165,7 +165,7 @@ async def test_a_shared_store_counts_as_the_replay_does(valkey_url, name):
     """A store keeps what was invalidated, so that every reason is its own."""
     trace, plan = traffic(**TRAFFIC[name]), plan_of(TODO)
     async with shared_cache(valkey_url) as (cache, clock):
-        counts = await Driver(prepare(trace, plan), cache, clock, forgets=False).run()
+        counts = await Driver(prepare(trace, plan), cache, clock, forgets=False, keep=3600).run()
     assert counts == replay_counts(trace, plan)
 
 
@@ -356,7 +356,7 @@ def test_a_shared_store_counts_as_the_replay_of_anything(valkey_url, events):
 
     async def counts() -> dict:
         async with shared_cache(valkey_url) as (cache, clock):
-            return await Driver(prepare(trace, plan), cache, clock, forgets=False).run()
+            return await Driver(prepare(trace, plan), cache, clock, forgets=False, keep=3600).run()
 
     assert asyncio.run(counts()) == replay_counts(trace, plan)
 
