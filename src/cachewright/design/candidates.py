@@ -23,6 +23,10 @@ LEAST_CHANGES = 10
 LEAST_REPEATED = 30
 #: A route is refused where its hit rate is under this for all that the recording can tell.
 LEAST_HIT_RATE = 0.2
+#: Said where a hit rate is so near to `LEAST_HIT_RATE` that two recordings may disagree.
+CLOSE = (
+    f"That is near to {LEAST_HIT_RATE:.0%}, where it begins to pay: another recording may decide otherwise."
+)
 #: What a hit costs in milliseconds; a route that is faster gains nothing.
 HIT_MS = 0.4
 #: A trait of this share of a route's answers is the rule and not the exception.
@@ -68,19 +72,27 @@ def by_replay(profile: Profile, outcome: RouteOutcome) -> NotCached | None:
             f"A replay served {outcome.wrong_answers} answers that differ from what the application answered."
         )
         return _no(subject, "wrong_answers", text, wrong=outcome.wrong_answers, hits=outcome.hits)
-    rate = outcome.hits / outcome.lookups if outcome.lookups else 0.0
+    rate = _rate(outcome)
     if rate + (outcome.margin or 0.0) >= LEAST_HIT_RATE:
         return None
+    doubt = f" {CLOSE}" if at_the_bar(outcome) else ""
     changes = profile.changes
     written = (changes.explained + changes.needless) / changes.pairs if changes.pairs else 0.0
     figures = {"hits": outcome.hits, "lookups": outcome.lookups, "keys": profile.standing.load.keys}
     if written >= _USUAL:
-        text = (
-            f"Between {written:.0%} of two reads of a key it is written: a replay hits {rate:.0%} of lookups."
-        )
+        text = f"Between {written:.0%} of two reads of a key it is written: a replay hits {rate:.0%} of lookups.{doubt}"
         return _no(subject, "write_heavy", text, **figures)
-    text = f"A replay hits {rate:.0%} of {outcome.lookups} lookups{_kept_out(outcome)}."
+    text = f"A replay hits {rate:.0%} of {outcome.lookups} lookups{_kept_out(outcome)}.{doubt}"
     return _no(subject, "no_reuse", text, **figures)
+
+
+def at_the_bar(outcome: RouteOutcome) -> bool:
+    """Whether another recording of as much traffic may come to the other side of `LEAST_HIT_RATE`."""
+    return abs(_rate(outcome) - LEAST_HIT_RATE) <= 2 * (outcome.margin or 0.0)
+
+
+def _rate(outcome: RouteOutcome) -> float:
+    return outcome.hits / outcome.lookups if outcome.lookups else 0.0
 
 
 def _kept_out(outcome: RouteOutcome) -> str:

@@ -15,7 +15,15 @@ from cachewright.analysis.findings import Finding
 from cachewright.analysis.study import Profile, Study, profiles, study
 from cachewright.design import remarks, sections
 from cachewright.design.budget import Budget, rooms
-from cachewright.design.candidates import DOUBTS, by_changes, by_itself, by_replay, unsafe_method
+from cachewright.design.candidates import (
+    CLOSE,
+    DOUBTS,
+    at_the_bar,
+    by_changes,
+    by_itself,
+    by_replay,
+    unsafe_method,
+)
 from cachewright.design.estimates import estimated
 from cachewright.design.patterns import key_patterns, tag_text
 from cachewright.design.result import Decision, Design, NotCached
@@ -99,6 +107,7 @@ def design(
         not_cached=(*not_cached, *remarks.never_asked(trace)),
         warnings=(
             *_overruled(plan, asked),
+            *_close(plan),
             *remarks.warnings(trace),
             *remarks.spent(plan.budget, plan.shapes),
         ),
@@ -126,6 +135,13 @@ def _overruled(plan: _Plan, asked: Collection[str]) -> Iterator[str]:
         no = no or (by_replay(profile, plan.outcomes[subject]) if subject in plan.outcomes else None)
         if no is not None:
             yield f"{subject}: {no.reason} It is designed because it was asked for by name."
+
+
+def _close(plan: _Plan) -> Iterator[str]:
+    """The targets that pay just enough."""
+    for subject, outcome in plan.outcomes.items():
+        if at_the_bar(outcome) and outcome.lookups:
+            yield f"{subject}: a replay hits {outcome.hits / outcome.lookups:.0%} of lookups. {CLOSE}"
 
 
 def _settle(start: _Plan, score: Score, asked: Collection[str]) -> _Plan:

@@ -231,7 +231,7 @@ class Trace:
     unknown: frozenset[str] = frozenset()
     source: str = ""
     weights: Mapping[int, float] = field(default_factory=dict)
-    derived: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
+    derived: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def once(self, name: Hashable, work: Callable[[], _Result]) -> _Result:
         """What `work` makes of this trace, which never changes: it is done once for each name."""
