@@ -104,3 +104,21 @@ def test_a_project_that_forbids_caching_is_obeyed_whatever_was_recorded(trace):
 def test_the_same_evidence_and_request_give_the_same_bytes(short):
     inputs = {"cache_targets": [{"endpoint": "GET /api/tasks", "critical": True}]}
     assert dumps_spec(designed(short, inputs).spec) == dumps_spec(designed(short, inputs).spec)
+
+
+def test_the_forecast_of_the_recording_stands_unless_the_request_has_figures_of_its_own(trace):
+    wanted = {"cache_targets": [{"endpoint": "GET /news"}]}
+    found = designed(trace, wanted)
+    alarm = found.spec.alerts.low_hit_rate.threshold
+    assert 0 < alarm < found.spec.metrics.performance.hit_rate < 1
+    assert [made.choice for made in found.decisions if made.subject == "alerts"] == [
+        f"low_hit_rate.threshold: {alarm}"
+    ]
+    own = {
+        "alerts": {"low_hit_rate": {"enabled": True, "threshold": 0.9}},
+        "metrics": {"performance": {"hit_rate": 0.95}},
+    }
+    asked = designed(trace, {**wanted, **own})
+    assert asked.spec.alerts.low_hit_rate.threshold == 0.9
+    assert asked.spec.metrics.performance.hit_rate == 0.95
+    assert not [made for made in asked.decisions if made.subject == "alerts"]

@@ -253,3 +253,32 @@ def test_a_secret_never_becomes_part_of_a_tag_or_a_key():
     target = _targets(_designed(trace))["GET /things"]
     assert target.depends_on == ("users(name={*hashed})",)
     assert target.cache_key_pattern == "cred:{cred}:things"
+
+
+def test_the_forecast_stands_where_the_runtime_compares_with_it(plain):
+    trace = TodoTraffic().run(1200).build()
+    outcome = replay(trace, compile_plan(Document(spec=plain.spec, positions={})))
+    performance = plain.spec.metrics.performance
+    assert performance.hit_rate == round(outcome.hits / outcome.lookups, 4)
+    assert performance.hit_rate + performance.miss_rate == pytest.approx(1)
+
+
+def test_the_alarm_stands_under_all_that_the_recording_can_tell_and_says_why(plain):
+    alarm = plain.spec.alerts.low_hit_rate
+    (made,) = [decision for decision in plain.decisions if decision.subject == "alerts"]
+    assert alarm.enabled
+    assert 0 < alarm.threshold < 0.8 * plain.spec.metrics.performance.hit_rate
+    assert made.choice == f"low_hit_rate.threshold: {alarm.threshold}"
+    assert set(made.because) == {
+        finding.id
+        for finding in plain.findings
+        if finding.code == "workload" and finding.subject in _targets(plain)
+    }
+    assert f"`low_hit_rate.threshold: {alarm.threshold}`" in rationale(plain)
+
+
+def test_without_targets_nothing_is_forecast():
+    found = _designed(TodoTraffic().run(20).build())
+    assert not found.spec.cache_targets
+    assert found.spec.metrics.performance.hit_rate is None
+    assert found.spec.alerts.low_hit_rate.threshold == 0.5

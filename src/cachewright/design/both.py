@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from cachewright.design.budget import Budget
+from cachewright.design.forecast import ALARM
 from cachewright.design.planner import Score, design
 from cachewright.design.result import Decision, Design, NotCached
 from cachewright.design.written import assembly
@@ -59,7 +60,11 @@ def design_both(
     return replace(
         traced,
         spec=spec,
-        decisions=(*traced.decisions, *decisions, *written.decisions),
+        decisions=(
+            *(made for made in traced.decisions if made.subject != ALARM or inputs.alerts is None),
+            *decisions,
+            *written.decisions,
+        ),
         assumptions=_once(traced.assumptions, written.assumptions),
         clarifications_needed=_once(traced.clarifications_needed, written.clarifications_needed),
         not_cached=(

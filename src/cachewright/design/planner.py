@@ -25,6 +25,7 @@ from cachewright.design.candidates import (
     unsafe_method,
 )
 from cachewright.design.estimates import estimated
+from cachewright.design.forecast import ALARM, forecast_of
 from cachewright.design.patterns import key_patterns, tag_text
 from cachewright.design.result import Decision, Design, NotCached
 from cachewright.evidence.trace import Trace
@@ -238,6 +239,7 @@ def _specification(plan: _Plan, numbered: Sequence[Finding]) -> CachingSpecifica
     identity, trace = plan.found.identity, plan.found.record.trace
     patterns = key_patterns(plan.chosen, tenant=identity.tenant is not None)
     targets = tuple(_target(profile, plan, patterns, numbered) for profile in plan.chosen)
+    forecast = forecast_of(plan.outcomes.values())
     uses_user = any("{user_id}" in (target.cache_key_pattern or "") for target in targets)
     return CachingSpecification(
         generator=GENERATOR,
@@ -251,7 +253,8 @@ def _specification(plan: _Plan, numbered: Sequence[Finding]) -> CachingSpecifica
         cache_strategy=CacheStrategy(),
         cache_keys=sections.cache_keys(targets),
         invalidation=sections.invalidation(targets, trace.schema),
-        alerts=sections.alerts(),
+        metrics=sections.metrics(forecast),
+        alerts=sections.alerts(forecast),
         multi_tenant=sections.multi_tenant(tenant=identity.tenant is not None),
         multi_user=sections.multi_user(targets),
         implementation=sections.implementation(targets),
@@ -342,7 +345,16 @@ def _decisions(plan: _Plan, spec: CachingSpecification, numbered: Sequence[Findi
             room = plan.rooms[subject]
             choice = f"max_memory_bytes: {room}" if plan.budget.memory is not None else f"room: {room} bytes"
             decisions.append(Decision(subject, choice, remarks.room_reason(shape, room), ids("workload")))
-    return tuple(decisions)
+    return (*decisions, *_alarm(plan, numbered))
+
+
+def _alarm(plan: _Plan, numbered: Sequence[Finding]) -> Iterator[Decision]:
+    """Where the alarm of the hit rate stands, with the traffic that its forecast rests on."""
+    forecast = forecast_of(plan.outcomes.values())
+    if forecast is not None:
+        traffic = (f.id for f in numbered if f.code == "workload" and f.subject in plan.outcomes)
+        choice = f"low_hit_rate.threshold: {forecast.alarm}"
+        yield Decision(ALARM, choice, forecast.reason, tuple(traffic))
 
 
 def _sources(trace: Trace) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from cachewright.analysis.findings import Figure, Finding
+from cachewright.design.forecast import ALARM
 from cachewright.design.result import Design
 from cachewright.spec.cache_targets import CacheTarget
 
@@ -28,6 +29,7 @@ def _lines(design: Design) -> Iterator[str]:
         yield ""
     for target in spec.cache_targets:
         yield from _target(target, design)
+    yield from _alerts(design)
     yield from _refusals(design)
     yield from _list("Assumptions", design.assumptions)
     yield from _list("Questions", design.clarifications_needed)
@@ -42,11 +44,21 @@ def _target(target: CacheTarget, design: Design) -> Iterator[str]:
     if rate is not None:
         yield f"Expected hit rate {rate:.0%} at {target.query_frequency}."
         yield ""
+    yield from _decisions(design, target.subject)
+    yield ""
+
+
+def _decisions(design: Design, subject: str) -> Iterator[str]:
     for decision in design.decisions:
-        if decision.subject == target.subject:
+        if decision.subject == subject:
             named = f" ({', '.join(decision.because)})" if decision.because else ""
             yield f"- `{decision.choice}`: {decision.reason}{named}"
-    yield ""
+
+
+def _alerts(design: Design) -> Iterator[str]:
+    shown = list(_decisions(design, ALARM))
+    if shown:
+        yield from ("## Alarms", "", *shown, "")
 
 
 def _refusals(design: Design) -> Iterator[str]:

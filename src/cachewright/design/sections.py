@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
+from cachewright.design.forecast import Forecast
 from cachewright.evidence.trace import SchemaSeen
 from cachewright.spec.cache_targets import CacheTarget
 from cachewright.spec.implementation import CacheInterceptor, CacheLayer, Implementation
@@ -20,6 +21,8 @@ from cachewright.spec.observing import (
     CacheUnavailableAlert,
     HighMemoryAlert,
     LowHitRateAlert,
+    Metrics,
+    PerformanceMetrics,
     SlowOperationsAlert,
 )
 from cachewright.spec.tenancy import MultiTenant, MultiUser
@@ -73,10 +76,21 @@ def invalidation(targets: Iterable[CacheTarget], schema: SchemaSeen) -> Invalida
     return Invalidation(rules=tuple(rules), triggers=tuple(triggers))
 
 
-def alerts() -> Alerts:
-    """The request's alerts with its thresholds, switched on."""
+def metrics(forecast: Forecast | None) -> Metrics:
+    """The hit rate to compare with what is measured, where there is a forecast of it."""
+    if forecast is None:
+        return Metrics()
+    rate = forecast.hit_rate
+    return Metrics(performance=PerformanceMetrics(hit_rate=rate, miss_rate=round(1 - rate, 4)))
+
+
+def alerts(forecast: Forecast | None = None) -> Alerts:
+    """The request's alerts, switched on, with its thresholds but for what a `forecast` knows better."""
+    low = LowHitRateAlert(enabled=True, action=("warn",))
+    if forecast is not None:
+        low = low.model_copy(update={"threshold": forecast.alarm})
     return Alerts(
-        low_hit_rate=LowHitRateAlert(enabled=True, action=("warn",)),
+        low_hit_rate=low,
         high_memory_usage=HighMemoryAlert(enabled=True, action=("alert", "evict_oldest")),
         slow_operations=SlowOperationsAlert(enabled=True, action=("warn",)),
         cache_unavailable=CacheUnavailableAlert(enabled=True, action=("fallback_to_db", "alert_admin")),

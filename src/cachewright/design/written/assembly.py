@@ -114,6 +114,8 @@ def completed(
                     versioning=own.versioning,
                 ),
                 "cache_warming": _warming(inputs, targets),
+                "metrics": inputs.metrics or traced.metrics,
+                "alerts": inputs.alerts or traced.alerts,
                 "multi_user": written.multi_user if inputs.multi_user else sections.multi_user(targets),
                 "multi_tenant": written.multi_tenant if inputs.multi_tenant else traced.multi_tenant,
                 "implementation": inputs.implementation or sections.implementation(targets),
