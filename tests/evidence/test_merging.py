@@ -216,11 +216,19 @@ async def test_a_full_file_is_followed_by_another_and_all_are_read_as_one(tmp_pa
     assert len(trace.statements) == 2_000
     assert {run.request for run in trace.statements} == {request.id for request in trace.requests}
     assert (len(trace.texts), len(trace.routes), len(trace.images), trace.dropped) == (2, 1, 1_000, 0)
-    alone = read_trace(tmp_path / parts[-1])
+    alone = read_trace(tmp_path / parts[1])
     assert 0 < len(alone.requests) < 1_000
     assert {run.text for run in alone.statements} <= set(alone.texts), "each file can be read by itself"
     make(path, overwrite=True).close()
     assert files(path) == ["a.trace"], "a new recording replaces all files of the old one"
+
+
+async def test_a_full_file_that_nothing_follows_is_the_last(tmp_path):
+    recorder = make(tmp_path / "a.trace", rotate=1)
+    await one_request(recorder, 1)
+    time.sleep(0.6)
+    recorder.close()
+    assert files(tmp_path / "a.trace") == ["a.trace"]
 
 
 async def test_what_was_dropped_is_counted_once_over_all_files(tmp_path):

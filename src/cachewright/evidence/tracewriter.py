@@ -68,6 +68,7 @@ class TraceWriter:
         self._dropped = 0
         self._dropped_before = 0
         self._complained = False
+        self._full = False
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="cachewright-trace", daemon=True)
         self._thread.start()
@@ -111,6 +112,7 @@ class TraceWriter:
         left = len(self._waiting)
         while left > 0:
             for _ in range(min(left, _CHUNK)):
+                self._rotate_if_full()
                 self._take(self._prepare, self._waiting.popleft())
             left -= _CHUNK
             if self._rows.held >= _ROWS_HELD:
@@ -136,15 +138,21 @@ class TraceWriter:
     def _commit(self) -> None:
         try:
             self._rows.commit(dropped=self._dropped - self._dropped_before)
-            if self._rotation is not None and self._rows.size >= self._rotation.size:
-                self._rotate(self._rotation)
+            self._full = self._rotation is not None and self._rows.size >= self._rotation.size
         except Exception as error:  # noqa: BLE001 - a full disk above all; nothing of it is the application's concern
             self._complain(error)
 
-    def _rotate(self, rotation: Rotation) -> None:
-        before, self._rows = self._rows, Rows(rotation.following())
-        self._dropped_before = self._dropped
-        before.close()
+    def _rotate_if_full(self) -> None:
+        """Begin the next file once there is something to write into it."""
+        if not self._full or self._rotation is None:
+            return
+        self._full = False
+        try:
+            before, self._rows = self._rows, Rows(self._rotation.following())
+            self._dropped_before = self._dropped
+            before.close()
+        except Exception as error:  # noqa: BLE001 - it goes on in the file that is full
+            self._complain(error)
 
     def _drop(self) -> None:
         with self._lock:
