@@ -119,7 +119,7 @@ async def test_the_digest_is_of_status_type_and_body_at_the_route(recorder, tmp_
 async def test_flags_and_directives_are_those_of_the_route(recorder, tmp_path):
     async def app(_scope, _receive, send):
         context.background = True
-        recorder.escaped(context)
+        recorder.escaped(context, "out")
         headers = [(b"Set-Cookie", b"sid=topsecret"), (b"cache-control", b"No-Store, max-age=0")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body"})

@@ -35,6 +35,15 @@ def test_a_routine_changes_what_it_mentions(body, options, changed):
     assert surmise.called("app.itself") == changed
 
 
+def test_a_name_that_nobody_knows_may_be_anything():
+    relations = (*TABLES, Relation("area.log"), Relation("tenant.view", "SELECT * FROM orders"))
+    surmise = Surmise(Catalogue(relations, dialect="postgresql"))
+    assert surmise.read_by("unheard") is None
+    assert surmise.read_by("view") == {"orders"}, "a search path leads to it"
+    assert Surmise(Catalogue((Relation("far", elsewhere=True),), dialect="postgresql")).read_by("far") is None
+    assert Surmise(Catalogue()).read_by("unheard") == set(), "a catalogue that was not read says nothing"
+
+
 def test_a_function_that_nobody_made_known_may_change_anything():
     surmise = Surmise(Catalogue(TABLES, builtin=frozenset({"lower"}), dialect="postgresql"))
     assert surmise.called("lower") == set()
@@ -71,7 +80,7 @@ def test_views_policies_and_partitions():
     )
     catalogue = Catalogue(relations, policies=(("log", "(owner IN (SELECT id FROM customers))"),))
     surmise = Surmise(catalogue)
-    assert surmise.read_by("mine") == {"open_orders", "orders", "customers"}
+    assert surmise.read_by("mine") == {"orders", "customers"}
     assert surmise.is_view("mine")
     assert surmise.read_by("log") == {"customers"}
     assert surmise.secured == {"log"}

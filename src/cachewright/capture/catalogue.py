@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -16,7 +17,8 @@ Ask = Callable[[str], Rows]
 _OF_USERS = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
 
 _RELATIONS = """
-SELECT n.nspname, c.relname, CASE c.relkind WHEN 'v' THEN pg_get_viewdef(c.oid) END, pn.nspname, p.relname
+SELECT n.nspname, c.relname, CASE c.relkind WHEN 'v' THEN pg_get_viewdef(c.oid) END, pn.nspname, p.relname,
+  c.relkind = 'f'
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_inherits i ON i.inhrelid = c.oid LEFT JOIN pg_class p ON p.oid = i.inhparent
 LEFT JOIN pg_namespace pn ON pn.oid = p.relnamespace
@@ -31,7 +33,7 @@ WHERE p.prokind <> 'a' AND OF_USERS
 """
 _BUILTIN = "SELECT DISTINCT proname FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace"
 _TRIGGERS = """
-SELECT n.nspname, c.relname, p.proname FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+SELECT n.nspname, c.relname, p.proname::text FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
 JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND OF_USERS
 UNION ALL
@@ -78,11 +80,11 @@ def read_catalogue(dialect: str, ask: Ask) -> Catalogue | None:
 
 def _of_postgresql(ask: Ask) -> Catalogue:
     related = ask(_RELATIONS)
-    parents = {table_name(s, t): table_name(ps, p) for s, t, _, ps, p in related if p is not None}
+    parents = {table_name(s, t): table_name(ps, p) for s, t, _, ps, p, _ in related if p is not None}
     return Catalogue(
         relations=tuple(
-            Relation(name, definition, _root(name, parents))
-            for schema, relation, definition, *_ in related
+            Relation(name, definition, _root(name, parents), elsewhere=bool(foreign))
+            for schema, relation, definition, *_, foreign in related
             for name in [table_name(schema, relation)]
         ),
         routines=tuple(
@@ -121,7 +123,10 @@ def _columns(rows: Rows) -> frozenset[tuple[str, str]]:
     return frozenset((table_name(schema, table), column.lower()) for schema, table, column in rows)
 
 
-_SQLITE = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE type IN ('table', 'view', 'trigger')"
+_SQLITE = "SELECT type, name, tbl_name, sql FROM {}.sqlite_master WHERE type IN ('table', 'view', 'trigger')"
+_VIRTUAL = re.compile(r"\s*create\s+virtual\s+table\b.*?\busing\s+[\"\[`]?(\w+)", re.IGNORECASE | re.DOTALL)
+#: Modules of virtual tables that hold what was written into them, or into the table they name.
+_INDEXES = frozenset({"fts3", "fts4", "fts5", "rtree", "rtree_i32", "geopoly"})
 _SQLITE_REFERENCES = """
 SELECT m.name, k.id, k."from", k."table",
   COALESCE(k."to", (SELECT p.name FROM pragma_table_info(k."table") p WHERE p.pk = k.seq + 1)),
@@ -131,18 +136,41 @@ FROM sqlite_master m JOIN pragma_foreign_key_list(m.name) k WHERE m.type = 'tabl
 
 
 def _of_sqlite(ask: Ask) -> Catalogue:
-    found = ask(_SQLITE)
+    schemas = [str(row[1]) for row in ask("PRAGMA database_list")]
+    found = [
+        (schema, *row)
+        for schema in schemas
+        for row in ask(_SQLITE.format('"' + schema.replace('"', '""') + '"'))
+    ]
     return Catalogue(
         relations=tuple(
-            Relation(name.lower(), sql if kind == "view" else None)
-            for kind, name, _, sql in found
+            _sqlite_relation(schema, kind, name, sql or "")
+            for schema, kind, name, _, sql in found
             if kind != "trigger"
         ),
         triggers=tuple(
-            Trigger(table.lower(), sql or "") for kind, _, table, sql in found if kind == "trigger"
+            Trigger(_sqlite_name(schema, table), sql or "")
+            for schema, kind, _, table, sql in found
+            if kind == "trigger"
         ),
         references=tuple(_sqlite_references(ask(_SQLITE_REFERENCES))),
         dialect="sqlite",
+    )
+
+
+def _sqlite_name(schema: str, name: str) -> str:
+    """A temporary relation hides whatever has its name in any file."""
+    return table_name("" if schema == "temp" else schema, name)
+
+
+def _sqlite_relation(schema: str, kind: str, name: str, sql: str) -> Relation:
+    virtual = _VIRTUAL.match(sql)
+    indexed = virtual is not None and virtual[1].lower() in _INDEXES
+    return Relation(
+        _sqlite_name(schema, name),
+        sql if kind == "view" or indexed else None,
+        elsewhere=schema == "temp" or (virtual is not None and not indexed),
+        indexed=indexed,
     )
 
 

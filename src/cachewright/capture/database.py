@@ -290,7 +290,10 @@ class DatabaseWatch:
             transaction.mapped.add(_table_of(context))
         if request is not None:
             request.ran(statement, transaction)
-        transaction.defined = transaction.defined or _DEFINES.match(sql) is not None
+        if _DEFINES.match(sql):
+            transaction.defined = True
+            if self._databases is not None:
+                self._databases.note_temporary(sql)
         self._sink.executed(statement, transaction, request)
         if transaction.id == 0:
             transaction.doubtful = failed

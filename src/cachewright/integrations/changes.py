@@ -55,7 +55,7 @@ class Changes:
             yield UNCOVERED
         for read in facts.reads:
             hidden = known.read_by(read.table)
-            if hidden is None:
+            if hidden is None or (database is None and read.table not in self._tables().columns):
                 yield UNCOVERED
             for table in hidden or ():
                 yield read_alternatives(table, {}, self._plan.column_sets)

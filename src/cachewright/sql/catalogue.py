@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from cachewright.spec.tags import SETTINGS
 from cachewright.sql.rows import Reference
 
 #: What a routine touches: names of tables, None where that cannot be told.
@@ -29,11 +30,17 @@ _TEXTUAL = frozenset({"sql", "plpgsql"})
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """A table or a view; `definition` is the text of a view, `root` the table a partition belongs to."""
+    """A table or a view; `definition` is the text of a view, `root` the table a partition belongs to.
+
+    What is `elsewhere` (a foreign, a temporary or a virtual table) changes where nobody looks. What is `indexed` (a
+    full-text table) has rows of its own and may read those of the table that its definition names.
+    """
 
     name: str
     definition: str | None = None
     root: str | None = None
+    elsewhere: bool = False
+    indexed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +93,34 @@ class Surmise:
         return self._roots.get(name, name)
 
     def read_by(self, name: str) -> Touched:
-        """The tables a read of relation `name` reads as well, or instead: those of views and of policies."""
+        """The tables a read of relation `name` reads as well, or instead: those of views and of policies.
+
+        None where it may read any: nobody has heard of the name, or its rows change where nobody looks.
+        """
         if name not in self._reads:
-            definition = self._definitions.get(name)
-            if definition is None:
-                self._reads[name] = _NOTHING
-            else:
-                self._reads[name] = _NOTHING  # a relation may mention itself
-                self._reads[name] = self._told(definition, self._touched, but=name)
+            self._reads[name] = _NOTHING  # a relation may mention itself
+            self._reads[name] = self._behind(name)
         return self._reads[name]
+
+    def _behind(self, name: str) -> Touched:
+        known = self._by_name.get(name)
+        if known is None and (name == SETTINGS or not self.catalogue.dialect):
+            return _NOTHING
+        if known is None:
+            return self._of_this_name(name)
+        if known.elsewhere:
+            return None
+        definition = self._definitions.get(name)
+        found = _NOTHING if definition is None else self._told(definition, self._touched, but=name)
+        return None if found is None else found - self._views
+
+    def _of_this_name(self, name: str) -> Touched:
+        """What a name may stand for whose schema is told elsewhere (in a search path), or nowhere."""
+        same = [each for each in self._by_name if each.rpartition(".")[2] == name.rpartition(".")[2]]
+        found: Touched = frozenset(same) - self._views if same else None
+        for each in same:
+            found = _union(found, self.read_by(each))
+        return found
 
     def is_view(self, name: str) -> bool:
         """Whether `name` holds no rows of its own."""
@@ -146,6 +172,8 @@ class Surmise:
         words = frozenset(word.lower() for word in _WORD.findall(text))
         if words & _DYNAMIC:
             return None
+        lower = text.lower().replace('""', '"')
+        words |= {name for name in self._unwordly if name in lower}
         found: Touched = frozenset(
             table for word in words for table in self._by_word.get(word, ()) if table != but
         )
@@ -192,7 +220,20 @@ class Surmise:
 
     @cached_property
     def _views(self) -> frozenset[str]:
-        return frozenset(each.name for each in self.catalogue.relations if each.definition is not None)
+        return frozenset(
+            each.name
+            for each in self.catalogue.relations
+            if each.definition is not None and not each.indexed and not each.elsewhere
+        )
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, Relation]:
+        return {each.name: each for each in self.catalogue.relations}
+
+    @cached_property
+    def _unwordly(self) -> frozenset[str]:
+        """Names that are no words: quotes hold them together."""
+        return frozenset(word for word in self._by_word if _WORD.fullmatch(word) is None)
 
     @cached_property
     def _definitions(self) -> Mapping[str, str]:

@@ -11,14 +11,14 @@ from sqlglot import exp
 
 from cachewright.sql import settings, traits
 from cachewright.sql.columns import touch
-from cachewright.sql.facts import HARMLESS, UNKNOWN, Read, StatementFacts
+from cachewright.sql.facts import HARMLESS, UNKNOWN, Read, StatementFacts, Write
 from cachewright.sql.lexer import PRINTF_STYLES, family_of
 from cachewright.sql.names import Schema
 from cachewright.sql.operands import Operands
 from cachewright.sql.pins import Pinning
 from cachewright.sql.scopes import Reader, Scope, Source
 from cachewright.sql.script import Script, script
-from cachewright.sql.verbs import Verdict, judge
+from cachewright.sql.verbs import REFRESH, Verdict, judge
 from cachewright.sql.writes import Change, WriteReader
 
 _PARSER_NAMES = {
@@ -70,12 +70,20 @@ def parse_script(text: Script, dialect: str, paramstyle: str, schema: Schema) ->
 
 
 def _of_statement(statement: str, dialect: str, operands: Operands, schema: Schema) -> StatementFacts:
+    if named := REFRESH.match(statement):
+        return _refreshed(named[1], schema)
     replaces = statement[:7].lower() == "replace"
     text = f"INSERT{statement[7:]}" if replaces else statement
     trees = [tree for tree in sqlglot.parse(text, read=_PARSER_NAMES.get(dialect)) if tree is not None]
     if len(trees) != 1:
         raise ValueError("one statement was expected here")
     return _Reading(trees[0], operands, schema).facts(replaces=replaces)
+
+
+def _refreshed(view: str, schema: Schema) -> StatementFacts:
+    """A materialised view is written by its REFRESH, and by nothing else."""
+    table = exp.to_table(view, dialect="postgres")
+    return StatementFacts(writes=(Write(schema.resolve(table.db, table.name), "any", whole=True),))
 
 
 @dataclass(slots=True)

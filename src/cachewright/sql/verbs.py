@@ -41,6 +41,13 @@ _WRITING_WORD = re.compile(
 _SECOND_PHASE = re.compile(r"commit\s+prepared\b", re.IGNORECASE)
 
 
+#: With what it refreshes.
+REFRESH = re.compile(
+    r"refresh\s+materialized\s+view\s+(?:concurrently\s+)?(.+?)\s*(?:with\s+(?:no\s+)?data\s*)?\Z",
+    re.IGNORECASE,
+)
+
+
 def judge(statement: str) -> Verdict:
     """Judge one statement that carries no comments.
 
@@ -51,7 +58,7 @@ def judge(statement: str) -> Verdict:
     if first is None:
         return Verdict.UNKNOWN
     word = first[1].lower()
-    if word in _PARSED:
+    if word in _PARSED or REFRESH.match(statement):
         return Verdict.PARSE
     return Verdict.HARMLESS if _harmless(word, statement) else Verdict.UNKNOWN
 
