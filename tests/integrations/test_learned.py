@@ -128,3 +128,22 @@ async def test_a_write_during_a_first_load_leaves_it_unfilled(driver, app):
     await loading
     assert not await driver.hit("/articles/article-4")
     assert await driver.hit("/articles/article-4")
+
+
+async def test_a_row_that_is_named_by_its_secret_is_reached_and_the_secret_is_not_told_on(
+    app, valkey_url, caplog
+):
+    """Who invalidates by name knows the secret, not its hash; no journal, message or log may hold it."""
+    spec = specification(get("/cart", *CART, scope="credential", key="cart"))
+    known = {"Authorization": "Bearer a-token-of-the-administrator"}
+    caplog.set_level("INFO", "cachewright.admin")
+    async with driven(app, spec, redis_url=valkey_url, admin_token=known["Authorization"][7:]) as driver:
+        assert await driver.caches("/cart", headers=who(1))
+        assert await driver.caches("/cart", headers=who(2))
+        asked = {"tags": [f"logins(secret={blog.secret_of(1)})"]}
+        answer = await driver.send("POST", "/_cachewright/invalidate", headers=known, json=asked)
+        assert answer.status_code == 200
+        assert not await driver.hit("/cart", headers=who(1))
+        assert await driver.hit("/cart", headers=who(2))
+    assert "/invalidate" in caplog.text
+    assert blog.secret_of(1) not in caplog.text

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
+from tests.apps import blog
 from tests.integrations.driving import driven, get, specification
 from tests.integrations.shop import Note, Shop, make_engine
 
@@ -19,6 +20,7 @@ from cachewright.runtime.agreement import Agreement, digest_of
 from cachewright.runtime.engine import Engine
 from cachewright.runtime.settings import Settings
 from cachewright.spec.tags import NAMESPACE_TAG
+from cachewright.spec.target import compile_plan
 
 NOTES = "/users/{user_id}/notes"
 
@@ -129,7 +131,7 @@ def test_what_is_missing_is_said(monkeypatch):
 
 
 def process(valkey_url, namespace, columns):
-    digest = digest_of({"notes": frozenset(columns)}, frozenset())
+    digest = digest_of({"notes": frozenset(columns)}, frozenset(), frozenset())
     return Engine(
         namespace, redis_url=valkey_url, settings=Settings(workers=2, read_timeout=2), digest=digest
     )
@@ -170,6 +172,24 @@ async def test_processes_that_know_other_column_sets_notice_each_other(valkey_ur
     await same.aclose()
 
 
+def test_processes_that_hash_other_columns_do_not_agree():
+    """Their row tags of one value differ: neither would reach what the other has stored."""
+    plain, hashed = (
+        compile_plan(
+            specification(
+                get("/cart", f"logins(secret={value})", scope="credential", key="cart"), namespace="carts"
+            )
+        )
+        for value in ("{*}", "{*hashed}")
+    )
+    assert plain.column_sets == hashed.column_sets
+    assert _digest(plain) != _digest(hashed)
+
+
+def _digest(plan):
+    return digest_of(plan.column_sets, plan.ignored_writes, plan.hashed)
+
+
 async def test_a_process_that_comes_back_after_another_specification_starts_anew(valkey_url):
     namespace = f"roll{os.urandom(4).hex()}"
     flushed = []
@@ -180,6 +200,36 @@ async def test_a_process_that_comes_back_after_another_specification_starts_anew
         await engine.start()
         await engine.aclose()
     assert flushed == ["new", "old"]
+
+
+async def test_what_an_old_specification_left_behind_is_not_served_once_it_is_gone(
+    tmp_path, valkey_url, quick
+):
+    """Its learned tags are asked for by nobody, and nobody who is left would change them."""
+    url = f"sqlite:///{tmp_path}/blog.db"
+    blog.seed(url)
+    namespace = f"roll{os.urandom(4).hex()}"
+    old, new = (
+        specification(
+            get(
+                "/articles/{slug}", "articles(slug={slug})", f"comments({column}={{*}})", key="article:{slug}"
+            ),
+            namespace=namespace,
+        )
+        for column in ("article_id", "id")
+    )
+    path, around = "/articles/article-1", {"redis_url": valkey_url, "workers": 2}
+    async with driven(blog.build(url), new, **around) as after:
+        async with driven(blog.build(url), old, **around) as before:
+            standing = [driver.installed.cache for driver in (before, after)]
+            await until(lambda: not any(cache.tokens.held((NAMESPACE_TAG,)) for cache in standing))
+            await until(lambda: not any(cache.agreement.stands for cache in standing))
+            assert await before.caches(path)
+        await until(lambda: after.installed.cache.agreement.stands)
+        who = {"cookie": f"sid={blog.secret_of(1)}"}
+        answer = await after.send("POST", f"{path}/comments", headers=who, json={"text": "new"})
+        assert answer.status_code == 201
+        assert not await after.hit(path)
 
 
 async def test_without_word_of_the_others_every_write_is_coarse(valkey_url, monkeypatch):

@@ -14,6 +14,8 @@ from cachewright.spec.tags import (
     bulk_tag,
     canonical,
     column_sets,
+    disguised_tag,
+    hashed_value,
     read_alternatives,
     row_tag,
     write_tags,
@@ -109,3 +111,28 @@ def test_a_write_always_reaches_a_reader_of_a_row_it_touched(images, pinned):
     for tag in read_alternatives("t", pinned, SETS):
         held = {tag} if tag == "t" else {tag, bulk_tag("t")}
         assert not touched or held & changed
+
+
+SECRETS = frozenset({("logins", "secret")})
+
+
+@pytest.mark.parametrize(
+    ("named", "known"),
+    [
+        ("logins(secret=S3cret)", f"logins(secret={hashed_value('s3cret')})"),
+        ("Logins( SECRET = s3cret )", f"logins(secret={hashed_value('s3cret')})"),
+        ("logins(secret=a==)", f"logins(secret={hashed_value('a==')})"),
+        ("logins(user_id=7,secret=s)", f"logins(secret={hashed_value('s')},user_id=7)"),
+        (f"logins(secret={hashed_value('s')})", f"logins(secret={hashed_value('s')})"),
+        ("logins(secret=a%3Db)", "logins"),
+        ("logins(secret=a,b)", "logins"),
+        ("logins(secret=0.5)", f"logins(secret={hashed_value('0.5')})"),
+        ("logins(secret=1e5)", "logins"),
+        ("logins(user_id=7)", "logins(user_id=7)"),
+        ("logins#bulk", "logins#bulk"),
+        ("carts(secret=s)", "carts(secret=s)"),
+        ("user:7", "user:7"),
+    ],
+)
+def test_a_secret_in_the_name_of_a_tag_is_hashed(named, known):
+    assert disguised_tag(named, SECRETS) == known

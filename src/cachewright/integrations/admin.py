@@ -197,7 +197,7 @@ def _told(action: Callable[[Desk], Callable[[Mapping[str, Any]], Awaitable[dict[
             return _refusal(error, 503)
         except CachewrightError as error:
             return _refusal(error, 422)
-        _audit.info("%s %s", request.url.path, json.dumps(dict(asked), default=str))
+        _audit.info("%s %s", request.url.path, json.dumps(desk.shown(asked), default=str))
         return JSONResponse(result, headers=_NEVER_STORED)
 
     return handle

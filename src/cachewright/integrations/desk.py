@@ -18,7 +18,7 @@ from cachewright.runtime.figures import Sampler, check_health
 from cachewright.runtime.naming import collection, name_of, safe
 from cachewright.runtime.stats import TargetStats
 from cachewright.runtime.warming.warmer import Warmer
-from cachewright.spec.tags import NAMESPACE_TAG, target_tag
+from cachewright.spec.tags import NAMESPACE_TAG, disguised_tag, target_tag
 from cachewright.spec.target import Plan, Target
 
 #: What `invalidate` is told, of which exactly one is given.
@@ -136,7 +136,7 @@ class Desk:
         value = asked[subject]
         match subject:
             case "tags" if isinstance(value, list) and 0 < len(value) <= _MOST_TAGS:
-                return [safe(_text(tag, "a tag"), "tag") for tag in value]
+                return [safe(self._disguised(_text(tag, "a tag")), "tag") for tag in value]
             case "key":
                 return self._of_key(_text(value, "a key"))
             case "pattern":
@@ -153,6 +153,16 @@ class Desk:
             f"`{subject}` has no such value",
             hint=f"tags is a list of up to {_MOST_TAGS} texts, all is true",
         )
+
+    def shown(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """What was asked, as a log may hold it: secrets that tags were named by are hashed."""
+        tags = asked.get("tags")
+        if not isinstance(tags, list):
+            return dict(asked)
+        return {**asked, "tags": [self._disguised(tag) if isinstance(tag, str) else tag for tag in tags]}
+
+    def _disguised(self, tag: str) -> str:
+        return disguised_tag(tag, self._plan.hashed)
 
     def _of_key(self, key: str) -> list[str]:
         """The tags that change for one entry: its own, and the narrowest that an endpoint's entry is sure to hold."""

@@ -132,7 +132,7 @@ class Installed:
             redis_url=self._surroundings.redis_url,
             settings=settings_of(document.spec, plan, self._surroundings),
             secret=self._surroundings.secret or b"",
-            digest=digest_of(plan.column_sets, plan.ignored_writes),
+            digest=digest_of(plan.column_sets, plan.ignored_writes, plan.hashed),
         )
         operating = self._operating = Operating(
             self.cache,

@@ -124,7 +124,7 @@ def watch(
         plan.namespace,
         redis_url=url,
         settings=Settings(workers=_SEVERAL, journal_dir=journal_dir or state_directory()),
-        digest=None if spec is None else digest_of(plan.column_sets, plan.ignored_writes),
+        digest=None if spec is None else digest_of(plan.column_sets, plan.ignored_writes, plan.hashed),
     )
     dialects = None if engine is None else (engine.dialect,)
     return Watching(plan, cache, dialects, agreed(cache) if spec is not None else lambda: False).open()
@@ -137,7 +137,7 @@ def invalidator_of(plan: Plan, redis_url: str) -> Iterator[Callable[[frozenset[s
         plan.namespace,
         redis_url=redis_url,
         settings=Settings(workers=_SEVERAL, journal_dir=state_directory()),
-        digest=digest_of(plan.column_sets, plan.ignored_writes),
+        digest=digest_of(plan.column_sets, plan.ignored_writes, plan.hashed),
     )
     home, stands, commits = Home(cache), agreed(cache), CommitInvalidator(cache)
     with suppress(Unreachable):

@@ -6,7 +6,8 @@ elsewhere (a rolling deployment), its column sets are unknown here, so every wri
 Each process keeps the digest of its column sets in one of a few places on the server, for as long as it lives, and
 looks at all of them every `PERIOD`. What it has seen counts for `GOOD_FOR`; a process that finds others waits for
 `GRACE`, longer than that, before it serves or fills anything. The last digest stays behind: a process that comes
-with another one starts with nothing of what was stored under its own before.
+with another one starts with nothing of what was stored under its own before. When the others have gone, nothing of
+what they stored is left either: no lookup asks for tags that their loads have learned, and no write changes them.
 """
 
 from __future__ import annotations
@@ -32,10 +33,13 @@ _LAST = "cols:last"
 
 
 def digest_of(
-    column_sets: Mapping[str, Collection[tuple[str, ...]]], ignored: Collection[tuple[str, str]]
+    column_sets: Mapping[str, Collection[tuple[str, ...]]],
+    ignored: Collection[tuple[str, str]],
+    hashed: Collection[tuple[str, str]],
 ) -> bytes:
     """What two processes must have in common to know each other's row tags."""
-    said = [sorted((table, *map(list, sorted(sets))) for table, sets in column_sets.items()), sorted(ignored)]
+    sets = sorted((table, *map(list, sorted(found))) for table, found in column_sets.items())
+    said = [sets, sorted(ignored), sorted(hashed)]
     return hashlib.blake2b(json.dumps(said).encode(), digest_size=8).hexdigest().encode()
 
 
@@ -87,7 +91,11 @@ class Agreement:
         if store is None:
             return
         asked = self._clock()
-        values = (await store.read((*_PLACES, _LAST), ())).values
+        values = dict((await store.read((*_PLACES, _LAST), ())).values)
+        unseen = self._place is not None and values.get(self._place) != self._digest
+        if unseen:  # nobody could know of it meanwhile: as at the start
+            self._place = None
+            self.hold()
         if self._place is None and values.get(_LAST) not in (None, self._digest):
             await self._begin_anew()
         if values.get(_LAST) != self._digest:
@@ -98,9 +106,10 @@ class Agreement:
             await store.prolong(mine, _LIVES)
         else:
             mine = await self._claimed(values)
-        self._others = mine is None or any(
-            place in values and values[place] != self._digest for place in _PLACES
-        )
+        others = mine is None or any(place in values and values[place] != self._digest for place in _PLACES)
+        if others if unseen else self._others and not others:
+            await self._begin_anew()
+        self._others = others
         self._seen = asked
         if self._place is None and mine is not None:
             self._free_at = self._clock() + GRACE if self._others else asked
@@ -108,18 +117,19 @@ class Agreement:
                 self.release()
         self._place = mine
 
-    async def _claimed(self, values: Mapping[str, bytes]) -> str | None:
+    async def _claimed(self, values: dict[str, bytes]) -> str | None:
+        """A place that nobody had; `values` are given who came before."""
         assert self._core.store is not None
         for place in _PLACES:
             if place not in values:
                 there = await self._core.store.claim(place, self._digest, _LIVES)
                 if there in (None, self._digest):
                     return place
-                self._others = True
+                values[place] = there
         return None
 
     async def _begin_anew(self) -> None:
-        """Entries under these column sets may have missed writes of the specification that came in between."""
+        """Entries under these column sets may have missed writes of another specification, or the other way round."""
         result = self._flush()
         if asyncio.iscoroutine(result):
             await result

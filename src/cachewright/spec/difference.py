@@ -91,13 +91,13 @@ def _reasons_for_a_namespace(
 ) -> Iterator[str]:
     if before.identity != after.identity:
         yield "ids come from another place: the same key may mean somebody else"
-    if old.column_sets != new.column_sets:
-        tables = sorted(
-            table
-            for table in {*old.column_sets, *new.column_sets}
-            if old.column_sets.get(table) != new.column_sets.get(table)
-        )
-        listed = ", ".join(tables)
+    tables = {
+        table
+        for table in {*old.column_sets, *new.column_sets}
+        if old.column_sets.get(table) != new.column_sets.get(table)
+    } | {table for table, _ in old.hashed ^ new.hashed}
+    if tables:
+        listed = ", ".join(sorted(tables))
         yield f"tags of {listed} have other columns: while both versions run, writes of one may miss the other"
     for place, target in new.targets.items():
         was = old.targets.get(place)

@@ -28,6 +28,7 @@ _OTHER_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?e[+-]?\d+|0b[01_]+|0o[0-7_]+|0
 _HEX = re.compile(r"[0-9a-f]{32}\Z")
 _TEMPLATE = re.compile(r"\s*(?P<table>[^\s(){}#=,]+)\s*(?:\((?P<columns>[^()]*)\))?\s*\Z")
 _LEARNED, _HASHED = "{*}", "{*hashed}"
+_DISGUISED = re.compile(r"~[\da-f]{32}\Z")
 _LONGEST = 64
 _LARGEST = 10**40
 
@@ -265,6 +266,24 @@ def disguised(
         else value
         for column, value in row.items()
     }
+
+
+def disguised_tag(tag: str, hashed: frozenset[tuple[str, str]]) -> str:
+    """`tag` as somebody names it, with the secrets in it hashed; its table where it cannot be told what they are."""
+    table, _, inside = tag.partition("(")
+    table = table.strip().lower()
+    if not _is_row(tag) or all(named != table for named, _ in hashed):
+        return tag
+    shown: dict[str, str] = {}
+    for pair in inside[:-1].split(","):
+        column, _, value = (part.strip() for part in pair.partition("="))
+        if (table, column.lower()) in hashed and not _DISGUISED.match(value):
+            plain = None if "%" in value else canonical(value)
+            value = "" if plain is None else hashed_value(plain)
+        if not value:
+            return table_tag(table)
+        shown[column.lower()] = value
+    return f"{table}({','.join(f'{column}={shown[column]}' for column in sorted(shown))})"
 
 
 def with_words(tags: Iterable[str]) -> tuple[str, ...]:
