@@ -8,6 +8,7 @@ import pytest
 
 from cachewright.errors import EvidenceError
 from cachewright.evidence.readers.access_log import FORMATS, format_of, visits
+from cachewright.evidence.readers.files import lines
 from cachewright.evidence.readers.sources import visits_of
 from cachewright.evidence.readers.visits import Skipped
 
@@ -124,3 +125,15 @@ def test_what_is_no_log_says_which_formats_there_are(tmp_path):
     path.write_bytes(gzip.compress(b"x" * 10_000)[:30])
     with pytest.raises(EvidenceError, match="cannot be read"):
         list(visits_of([path], None, Skipped()))
+
+
+def test_a_bomb_of_zstandard_ends_with_words_at_the_bound(tmp_path, monkeypatch):
+    monkeypatch.setattr("cachewright.evidence.readers.files.MOST_UNPACKED", 1 << 20)
+    (tmp_path / "log").write_bytes(bytes(cramjam.zstd.compress(b"x" * (1 << 24))))
+    with pytest.raises(EvidenceError, match="more than 1 MB"):
+        list(lines(tmp_path / "log"))
+
+
+def test_a_line_without_an_end_is_one_that_is_too_long(tmp_path):
+    (tmp_path / "log").write_bytes(gzip.compress(b"x" * (1 << 24) + b"\nshort\n"))
+    assert list(lines(tmp_path / "log")) == [(1, None), (2, "short")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import mmap
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from cachewright.errors import EvidenceError
 _GZIP, _ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 #: Longer lines are no requests.
 LONGEST_LINE = 65_536
+#: Zstandard is unpacked in memory, at most so many bytes of it; plain text and gzip are read as they come.
+MOST_UNPACKED = 512 << 20
 
 
 @contextmanager
@@ -39,10 +42,14 @@ def _unpacked(file: IO[bytes], first: bytes) -> IO[bytes]:
     if first == _ZSTANDARD:
         import cramjam
 
+        room = mmap.mmap(-1, MOST_UNPACKED)  # what is never written to takes no memory
         try:
-            return io.BytesIO(bytes(cramjam.zstd.decompress(file.read())))
+            return io.BytesIO(memoryview(room)[: cramjam.zstd.decompress_into(file.read(), room)])
         except cramjam.DecompressionError as error:
-            raise OSError(f"damaged Zstandard data ({error})") from error
+            most = f"{MOST_UNPACKED >> 20} MB"
+            raise OSError(
+                f"damaged Zstandard data, or more than {most} of it: unpack it first ({error})"
+            ) from error
     return file
 
 
