@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 
-from cachewright.analysis import timebound, workload
+from cachewright.analysis import hotkeys, timebound, workload
 from cachewright.analysis.changes import changes
+from cachewright.analysis.exchanges import Exchange
 from cachewright.analysis.findings import Finding, Observation, numbered
-from cachewright.analysis.identity import tenant_like
-from cachewright.analysis.scope import key_fields
-from cachewright.analysis.study import Profile, Standing, Study
+from cachewright.analysis.identity import Identity, tenant_like
+from cachewright.analysis.scope import key_fields, key_of
+from cachewright.analysis.study import Profile, Standing, Study, owner_of
 
 
 def _about_workload(profile: Profile) -> Iterator[Observation]:
@@ -118,7 +119,20 @@ def findings(found: Study, judged: Mapping[str, Profile]) -> tuple[Finding, ...]
         profile = judged.get(subject) or _unjudged(standing)
         analyses = ANALYSES if subject in judged else ANALYSES[:4]
         observations.extend(item for analysis in analyses for item in analysis(profile))
+        observations.extend(
+            hotkeys.observations(standing.route, _whole_key(profile, found.identity), found.record.trace)
+        )
     return numbered(observations)
+
+
+def _whole_key(profile: Profile, identity: Identity) -> Callable[[Exchange], Hashable]:
+    """What tells the entries of a route apart, None for an answer that would not be kept."""
+
+    def whole_key(exchange: Exchange) -> Hashable:
+        owner = owner_of(exchange, profile.scope, identity)
+        return None if owner is None else (owner, key_of(exchange, profile.fields))
+
+    return whole_key
 
 
 def _unjudged(standing: Standing) -> Profile:

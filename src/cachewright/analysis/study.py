@@ -137,7 +137,7 @@ def _standing(
     secret = _secrets(route, identity)
     spots = bound_spots(filled, principal=identity.user, barred=secret)
     scope = choose_scope(ScopeEvidence(route, steady, spots, reads, identity, tables))
-    answers = tuple(exchange for exchange in filled if _owner(exchange, scope.scope, identity) is not None)
+    answers = tuple(exchange for exchange in filled if owner_of(exchange, scope.scope, identity) is not None)
     barred = secret | _barred(answers, scope.scope)
     return Standing(
         route=route,
@@ -172,7 +172,7 @@ def _secrets(route: RouteEvidence, identity: Identity) -> frozenset[str]:
     )
 
 
-def _owner(exchange: Exchange, scope: Scope, identity: Identity) -> Hashable | None:
+def owner_of(exchange: Exchange, scope: Scope, identity: Identity) -> Hashable | None:
     """Who shares the entry that this answer would become; None where it would not be kept."""
     match scope:
         case Scope.PUBLIC:
@@ -207,7 +207,7 @@ def _profile(
 
     def attempt(scope: Scope, fields: tuple[str, ...], ignored: tuple[str, ...]) -> _Attempt:
         def whole_key(exchange: Exchange) -> Hashable | None:
-            owner = _owner(exchange, scope, identity)
+            owner = owner_of(exchange, scope, identity)
             return None if owner is None else (owner, key_of(exchange, fields))
 
         return _Attempt(scope, fields, ignored, tuple(pairs_of(standing.steady, whole_key, tags_of, writes)))
