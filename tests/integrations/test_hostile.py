@@ -7,6 +7,7 @@ import pytest
 from fastapi import Body, Cookie, FastAPI, Header, Request
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
+from redis.asyncio import Redis
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.applications import Starlette
@@ -367,3 +368,28 @@ async def test_what_the_application_says_to_vary_by_must_be_in_the_key(shop):
         assert not await driver.hit(
             "/varied", params={"vary": "Accept-Language"}, headers={"Accept-Language": "fr"}
         )
+
+
+async def test_a_header_or_cookie_that_may_be_a_secret_stands_in_no_key_as_it_is(shop, valkey_url):
+    @shop.app.get("/stock")
+    def stock(
+        x_office: Annotated[str | None, Header()] = None,
+        accept_language: Annotated[str | None, Header()] = None,
+        door: Annotated[str | None, Cookie()] = None,
+    ):
+        return [x_office == "open sesame", accept_language, door == "knock", noted(shop)]
+
+    key = "stock:{header.x-office}:lang={header.accept-language}:{cookie.door}"
+    spec = specification(get("/stock", "shop_notes", key=key, scope="credential"))
+    told = {"X-Office": "open sesame", "Accept-Language": "de", "Cookie": "door=knock"}
+    async with driven(shop.app, spec, redis_url=valkey_url) as driver:
+        for headers in (told, {**told, "X-Office": "another"}, {**told, "X-Office": ""}, {}):
+            assert not await driver.hit("/stock", headers=headers)
+        assert await driver.hit("/stock", headers=told)
+        async with Redis.from_url(valkey_url) as client:
+            names = [name async for name in client.scan_iter(match=f"{spec.spec.namespace}:*")]
+            stored = [*names, *[await client.get(name) or b"" for name in names]]
+    kept = [name.decode() for name in names if b":stock:" in name]
+    assert len(kept) == 4
+    assert not any(secret in text for text in stored for secret in (b"sesame", b"knock"))
+    assert sum("lang=de" in name for name in kept) == 3

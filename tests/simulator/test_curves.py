@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachewright.simulator.curves import size_curve, thinned, ttl_curve
+from cachewright.simulator.curves import room_of_all, size_curve, thinned, ttl_curve
 from cachewright.simulator.eviction import best_possible, estimate, hits, rate
+from cachewright.simulator.shapes import ENTRY_OVERHEAD, shape_of
 from cachewright.simulator.stream import NEVER, stream
 
 SECOND = 1_000_000_000
@@ -143,3 +144,20 @@ def test_room_for_everything_hits_as_if_there_were_no_bound():
     whole = float(reads.sizes[np.unique(reads.keys, return_index=True)[1]].sum())
     assert size_curve(reads, (whole,), 30).hits == pytest.approx(ttl_curve(reads, (30,)).hits)
     assert size_curve(reads, (whole,)).error_at(whole) < 0.1
+
+
+def test_the_room_of_all_entries_hits_what_unlimited_room_hits_though_answers_shrink():
+    sizes = [700, 690, 680, 670, 640, 650, 620, 600]
+    reads = stream([at * SECOND for at in range(8)], [0] * 8, sizes=sizes)
+
+    shape = shape_of(reads, None)
+
+    assert room_of_all(reads) == 700
+    assert shape.whole == 700 + ENTRY_OVERHEAD
+    assert shape.over_room.at(shape.whole) == 7 / 8
+
+
+def test_the_room_of_keys_that_stand_for_others_is_theirs_too():
+    reads = stream([0, 1, 2], [0, 1, 1], sizes=[10, 20, 30], weights=[4.0, 1.0, 1.0])
+
+    assert room_of_all(reads) == 4 * 10 + 30

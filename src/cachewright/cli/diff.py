@@ -59,6 +59,8 @@ def lines(found: Difference) -> list[str]:
         ]
     elif found.cold:
         listed.append(f"cold cache: not needed; these start empty by themselves: {', '.join(found.cold)}")
+    elif any(change.what == "namespace" for change in found.changes):
+        listed.append("cold cache: it starts empty, in its new namespace")
     else:
         listed.append("cold cache: not needed")
     return listed
@@ -67,4 +69,6 @@ def lines(found: Difference) -> list[str]:
 def _shown(value: object) -> str:
     if value is None:
         return "nothing"
-    return f"[{', '.join(map(str, value))}]" if isinstance(value, list) else str(value)
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{name}: {_shown(item)}' for name, item in value.items())}}}"
+    return f"[{', '.join(map(_shown, value))}]" if isinstance(value, list) else str(value)

@@ -66,6 +66,7 @@ def lines(document: Mapping[str, Any]) -> Iterator[str]:
     for refused in document.get("not_cached", ()):
         yield f"  not cached: {refused['code']}: {refused['reason']}"
     for decision in document.get("decisions", ()):
-        yield f"  {decision['choice']}: {decision['reason']} ({', '.join(decision['because'])})"
+        because = f" ({', '.join(decision['because'])})" if decision["because"] else ""
+        yield f"  {decision['choice']}: {decision['reason']}{because}"
     for finding in document.get("findings", ()):
         yield f"  {finding['id']} {finding['code']}: {finding['text']}"

@@ -104,7 +104,7 @@ def _read(
     with working("Reading …"):
         found = visits_of(files, format_.value if format_ else None, skipped)
         trace = trace_of(found, source, Hasher(Recording.begin().key))
-    said = [f"{count(skipped.count, 'line')} held no request and were skipped:"] if skipped.count else []
+    said = [f"skipped, for want of a request: {count(skipped.count, 'line')}"] if skipped.count else []
     said += [f"  {place}" for place in skipped.first]
     if not trace.requests:
         raise NotEnoughEvidenceError(

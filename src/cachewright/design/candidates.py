@@ -80,7 +80,10 @@ def by_replay(profile: Profile, outcome: RouteOutcome) -> NotCached | None:
     written = (changes.explained + changes.needless) / changes.pairs if changes.pairs else 0.0
     figures = {"hits": outcome.hits, "lookups": outcome.lookups, "keys": profile.standing.load.keys}
     if written >= _USUAL:
-        text = f"Between {written:.0%} of two reads of a key it is written: a replay hits {rate:.0%} of lookups.{doubt}"
+        text = (
+            f"What it depends on is written between {written:.0%} of the reads of a key and the next ones: "
+            f"a replay hits {rate:.0%} of lookups.{doubt}"
+        )
         return _no(subject, "write_heavy", text, **figures)
     text = f"A replay hits {rate:.0%} of {outcome.lookups} lookups{_kept_out(outcome)}.{doubt}"
     return _no(subject, "no_reuse", text, **figures)
@@ -139,7 +142,7 @@ def _few_requests(standing: Standing, _: Identity) -> NotCached | None:
     requests = len(standing.steady)
     if requests >= LEAST_REQUESTS:
         return None
-    text = f"{requests} requests were seen; from {LEAST_REQUESTS} on something can be said."
+    text = f"Requests seen: {requests}; from {LEAST_REQUESTS} on something can be said."
     return _no(standing.route.subject, "insufficient_evidence", text, requests=requests)
 
 

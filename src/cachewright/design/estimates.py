@@ -129,7 +129,7 @@ def _refused(route: RouteSeen, requests: Sequence[RequestSeen], found: Sequence[
         return NotCached(subject, "sensitive", f"Its path says {', '.join(words)}: secrets are never kept.")
     finding = next((each for each in found if each.subject == subject), None)
     if finding is None:
-        text = f"{len(requests)} requests were seen; from {_LEAST_REQUESTS} on something can be said."
+        text = f"Requests seen: {len(requests)}; from {_LEAST_REQUESTS} on something can be said."
         return NotCached(subject, "insufficient_evidence", text, {"requests": len(requests)})
     text = f"{finding.text} Whether they may be kept takes a recording."
     return NotCached(subject, "insufficient_evidence", text, finding.figures, (finding.id,))

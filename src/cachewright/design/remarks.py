@@ -76,8 +76,8 @@ def room_reason(shape: Shape, room: int) -> str:
     held_out = shape.over_room.error_at(room)
     trust = "" if held_out is None else f" The two halves of the recording differ by {held_out:.1%} there."
     return (
-        f"All {shape.entries:.0f} entries seen take {shape.whole:.0f} bytes in a process; {room} of them bring "
-        f"{share:.1%} of lookups where the least recently used leaves first.{trust}"
+        f"Entries seen: {shape.entries:.0f}, which take up to {shape.whole:.0f} bytes in a process. "
+        f"{room} bytes of room answer {share:.1%} of lookups, the least recently used leaving first.{trust}"
     )
 
 
@@ -104,7 +104,7 @@ def _assumptions(found: Study, chosen: Sequence[Profile]) -> Iterator[str]:
         changes, subject = profile.changes, profile.route.subject
         if changes.changed < LEAST_CHANGES:
             yield (
-                f"{subject}: only {changes.changed} changes were seen; that nothing else changes its answers "
+                f"{subject}: changes seen: {changes.changed}; that nothing else changes its answers "
                 f"rests on {changes.quiet + changes.needless} unchanged repetitions."
             )
         if profile.standing.load.without_sql:

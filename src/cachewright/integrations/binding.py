@@ -19,7 +19,7 @@ from cachewright.capture.credentials import (
     token_of,
 )
 from cachewright.spec.identity import variant_claims
-from cachewright.spec.keys import ANONYMOUS, UnboundFieldError, escape
+from cachewright.spec.keys import ANONYMOUS, UnboundFieldError, encode, escape
 from cachewright.spec.semantics import Bypass, Reason, Scope, takes_part
 from cachewright.spec.target import Plan, Target
 
@@ -27,6 +27,11 @@ from cachewright.spec.target import Plan, Target
 CONDITIONS = ("if-none-match", "if-modified-since", "if-match", "if-unmodified-since")
 _CONDITIONS = frozenset(name.encode() for name in CONDITIONS)
 NOTHING: Mapping[str, Any] = MappingProxyType({})
+#: Headers in which a client says what it wants, and nothing that proves anything. Any other one may be a secret,
+#: whatever its name, and keys are read by everybody who may look at the server.
+NEGOTIATED = frozenset(
+    {"accept", "accept-charset", "accept-encoding", "accept-language", "host", "origin", "range", *CONDITIONS}
+)
 _PRIVATE = (Scope.USER, Scope.TENANT)
 
 
@@ -74,6 +79,7 @@ class Binder:
         self._secret = secret
         self._carriers = carriers
         self._names = {target.name: _extra_names(plan, target) for target in plan.targets.values()}
+        self._veiled = {target.name: _veiled(target) for target in plan.targets.values()}
 
     def bind(
         self,
@@ -102,7 +108,7 @@ class Binder:
         if target.bypassed(values):
             return Bypass(Reason.BYPASS_CONDITION)
         try:
-            bound = target.bind(values)
+            bound = target.bind(values, shown=self._shown(target, values))
         except UnboundFieldError:
             return Bypass(Reason.UNBOUND_KEY)
         if not takes_part(bound.key, target.percent):
@@ -155,8 +161,26 @@ class Binder:
             return None
         return bytes.fromhex(self._hash(json.dumps(said, sort_keys=True).encode(), 8))
 
+    def _shown(self, target: Target, values: Mapping[str, Any]) -> dict[str, str]:
+        """What stands in a key for headers and cookies that may prove something: a keyed hash of each."""
+        return {
+            name: self._hash(encode(values[name], text=True).encode(), 16)
+            for name in self._veiled[target.name]
+            if values.get(name) is not None
+        }
+
     def _hash(self, material: bytes, size: int) -> str:
         return hashlib.blake2b(material, key=self._secret[:64], digest_size=size).hexdigest()
+
+
+def _veiled(target: Target) -> tuple[str, ...]:
+    """The headers and cookies of a key whose values not everybody may read."""
+    return tuple(
+        name
+        for name in target.key.fields
+        if name.startswith("cookie.")
+        or (name.startswith("header.") and name.removeprefix("header.") not in NEGOTIATED)
+    )
 
 
 def _extra_names(plan: Plan, target: Target) -> frozenset[str]:

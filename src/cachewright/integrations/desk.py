@@ -188,8 +188,13 @@ class Desk:
         names = () if self._warmer is None else self._warmer.names
         wanted = asked.get("job")
         if asked.keys() - {"job"} or (wanted is not None and wanted not in names) or not names:
-            known = ", ".join(names) or "none: enable cache_warming in the specification"
-            raise UsageError(f"there is no job {wanted!r} to warm with", hint=f"there are: {known}")
+            if not names:
+                raise UsageError(
+                    "nothing is declared to warm", hint="enable cache_warming in the specification"
+                )
+            raise UsageError(
+                f"there is no job {wanted!r} to warm with", hint=f"there are: {', '.join(names)}"
+            )
         assert self._warmer is not None
         begun = [name for name in names if wanted in (None, name) and self._warmer.begin(name)]
         return {"begun": begun, "warming": self._warmer.progress()}

@@ -83,7 +83,7 @@ def size_curve(
     window = _windows(groups.reads)
     worth = groups.reads.weights * groups.reads.costs
     seconds = max(1, reads.span) / _WINDOWS
-    whole_room = float(groups.reads.sizes[groups.first].sum()) if len(reads) else 0.0
+    whole_room = room_of_all(reads)
     hits, spared = np.zeros(len(sizes)), np.zeros(len(sizes))
     for number in range(_WINDOWS):
         here = window == number
@@ -98,6 +98,22 @@ def size_curve(
         tuple((spared / cost).tolist()),
         _held_out(reads, lambda part: size_curve(part, sizes, life, hold_out=False)) if hold_out else None,
     )
+
+
+def room_of_all(reads: Stream) -> float:
+    """The bytes of all entries at once, each at its largest: more room than this changes nothing."""
+    _, place = np.unique(reads.keys, return_inverse=True)
+    largest = np.zeros(place.max(initial=-1) + 1)
+    np.maximum.at(largest, place, reads.sizes)
+    return float((largest * keys_stood_for(reads)).sum())
+
+
+def keys_stood_for(reads: Stream) -> Real:
+    """For how many keys each one stands, in the order of the keys."""
+    numbers, place = np.unique(reads.keys, return_inverse=True)
+    least = np.full(len(numbers), np.inf)
+    np.minimum.at(least, place, reads.weights)
+    return least
 
 
 def thinned(reads: Stream, share: float, *, exact: int = 200, seed: int = 0) -> Stream:

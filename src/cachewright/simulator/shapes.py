@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cachewright.evidence.trace import Trace
-from cachewright.simulator.curves import Curve, size_curve, ttl_curve
+from cachewright.simulator.curves import Curve, keys_stood_for, room_of_all, size_curve, ttl_curve
 from cachewright.simulator.lookups import Lookup, prepare
 from cachewright.simulator.stream import Stream, stream_of
 from cachewright.spec.target import Plan
@@ -76,29 +76,18 @@ def shape_of(reads: Stream, life: float | None, lives: Sequence[float] = LIVES) 
         reads.costs,
         reads.weights,
     )
-    _, last = np.unique(held.keys[::-1], return_index=True)
-    place = len(held) - 1 - last
-    share = _shares_of_keys(held)
-    whole = float((held.sizes[place] * share).sum())
+    whole = room_of_all(held)
     rooms = [0.0, *np.geomspace(max(1.0, whole / 500), max(1.0, whole), _STEPS).tolist()]
     points = sorted({*lives, *(() if life is None else (life,))})
     return Shape(
         lookups=held.reads,
-        entries=float(share.sum()),
+        entries=float(keys_stood_for(held).sum()),
         whole=whole,
         mean_bytes=float(np.average(held.sizes, weights=held.weights)) if len(held) else 0.0,
         costs_ms=float((held.weights * held.costs).sum()),
         over_life=ttl_curve(held, points),
         over_room=size_curve(held, rooms, life),
     )
-
-
-def _shares_of_keys(reads: Stream) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """For how many keys each one stands, in the order of the keys."""
-    numbers, place = np.unique(reads.keys, return_inverse=True)
-    least = np.full(len(numbers), np.inf)
-    np.minimum.at(least, place, reads.weights)
-    return least
 
 
 def by_name(found: Mapping[str, Shape]) -> dict[str, Any]:

@@ -109,15 +109,18 @@ class Target:
         """What of the request the key holds, in the names of capture: `query:page`, `header:accept-language`."""
         return frozenset(field.replace(".", ":", 1) for field in self.key.fields if field.startswith(_NAMED))
 
-    def bind(self, values: Values) -> Bound:
-        """Key and predicted tags for one request. Raises `UnboundFieldError`: bypass, never share (G2)."""
+    def bind(self, values: Values, shown: Values | None = None) -> Bound:
+        """Key and predicted tags for one request. Raises `UnboundFieldError`: bypass, never share (G2).
+
+        `shown` are other values for the key alone, where it must not show what tags have to match.
+        """
         given = dict(values)
         for field in self.key.fields:
             if field not in given or (given[field] is None and not field.startswith(_OPTIONAL)):
                 if not field.startswith(_OPTIONAL):
                     raise UnboundFieldError(field)
                 given[field] = None
-        key, prefixes = self.key.bind(given)
+        key, prefixes = self.key.bind({**given, **shown} if shown else given)
         found = [t.NAMESPACE_TAG, t.target_tag(self.name), *prefixes]
         if self.scope is Scope.CREDENTIAL and given.get("cred") != ANONYMOUS:
             found.append(t.credential_tag(given["cred"]))

@@ -39,7 +39,7 @@ async def to_log(alarm: Alarm) -> None:
     )
     _log.log(
         level,
-        "alarm %s %s: %s (threshold %s); see %s",
+        "alarm %s %s: %.4g (threshold %.4g); see %s",
         alarm["name"],
         alarm["state"],
         alarm["value"],
