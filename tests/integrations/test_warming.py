@@ -76,6 +76,21 @@ async def test_the_first_request_after_warming_is_a_hit(app):
         assert not await driver.hit("/notes/1?page=2")
 
 
+async def test_a_parameter_that_a_path_has_to_encode_is_warmed_as_it_is_asked_for(app):
+    @app.get("/named/{name}")
+    def named(name: str):
+        return name
+
+    target = {**get("/named/{name}", "shop_notes", key="named:{name}"), "name": "named"}
+    document = specification(
+        target, **BOTH, **warming({"name": "named", "params": {"name": ["a b", "50% é"]}})
+    )
+    async with driven(app, document) as driver:
+        await warmed(driver)
+        assert await driver.hit("/named/a%20b")
+        assert await driver.hit("/named/50%25%20%C3%A9")
+
+
 async def test_users_are_warmed_as_themselves_and_for_nobody_else(app):
     document = specification(MINE, **BOTH, **warming({"name": "top"}))
     tops = [WarmRequest("/mine", signed(user)) for user in ("1", "2")]

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from cachewright.capture.asgi import ASGIApp, Message
 from cachewright.errors import ApplicationError, UsageError
@@ -97,8 +97,8 @@ class Warmth:
             "http_version": "1.1",
             "method": "GET",
             "scheme": self._base.scheme,
-            "path": path,
-            "raw_path": quote(path).encode(),
+            "path": unquote(path),
+            "raw_path": quote(path, safe="/%").encode(),
             "query_string": query.encode(),
             "root_path": "",
             "headers": [
