@@ -21,8 +21,8 @@ help:  ## say what there is to make
 demo: $(STAMP)  ## record, design, check, simulate, serve and verify the example; figures in out/
 	@$(BIN)/cachewright demo --requests $(REQUESTS)
 
-test: $(STAMP)  ## run the tests
-	@$(BIN)/python -m pytest
+test: $(STAMP)  ## run the tests, a process for each processor
+	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 race: $(STAMP)  ## let several processes race, with 108,000 reads each time: takes some minutes
 	@RACE_READS=36000 $(BIN)/python -m pytest tests/runtime/test_race.py --timeout 0

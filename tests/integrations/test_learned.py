@@ -4,9 +4,12 @@ import asyncio
 
 import pytest
 import redis.asyncio
-from sqlalchemy import event
+from sqlalchemy import create_engine, event, select
+from sqlalchemy.orm import Session
 from tests.apps import blog
 from tests.integrations.driving import driven, get, specification
+
+from cachewright.spec.tags import NAMESPACE_TAG
 
 ARTICLE = ("articles(slug={slug})", "comments(article_id={*})")
 CART = ("logins(secret={*hashed})", "users(id={*})", "cart_lines(user_id={*})")
@@ -147,3 +150,28 @@ async def test_a_row_that_is_named_by_its_secret_is_reached_and_the_secret_is_no
         assert await driver.hit("/cart", headers=who(2))
     assert "/invalidate" in caplog.text
     assert blog.secret_of(1) not in caplog.text
+
+
+async def test_what_an_application_remembers_by_itself_is_depended_on_as_a_whole(app, tmp_path):
+    """Its second load asks the database nothing about the comments, and shows no rows to depend on."""
+    memory, engine = {}, create_engine(f"sqlite:///{tmp_path}/blog.db")
+
+    @app.get("/remembered/{slug}")
+    def remembered(slug: str) -> list[str]:
+        with Session(engine) as session:
+            number = session.scalar(select(blog.Article.id).where(blog.Article.slug == slug))
+            if number not in memory:
+                found = select(blog.Comment.text).where(blog.Comment.article_id == number)
+                memory[number] = list(session.scalars(found))
+        return memory[number]
+
+    learns = ("articles(slug={*})", "comments(article_id={*})")
+    spec = specification(get("/remembered/{slug}", *learns, key="remembered:{slug}"))
+    async with driven(app, spec) as driver:
+        assert await driver.caches("/remembered/article-1")
+        await driver.installed.cache.invalidate((NAMESPACE_TAG,))
+        assert await driver.caches("/remembered/article-1")  # of a load that the memory answered
+        await comment(driver, "article-1")
+        memory.clear()
+        assert "new" in (await driver.get("/remembered/article-1")).json()
+    engine.dispose()

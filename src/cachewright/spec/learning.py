@@ -50,10 +50,13 @@ class Learning:
         """The tags an entry needs beyond those `predicted`, so that each of these reads is covered.
 
         `reads` holds for every read the tags any one of which covers it. A read that pins no learned columns
-        depends on its table; one of another table is left uncovered.
+        depends on its table; one of another table is left uncovered. A table that the load was not seen to read is
+        depended on as a whole: it may have answered from a memory of its own, which a write would have ended.
         """
         known, rows = set(predicted), dict[str, dict[str, None]]()
+        unseen = set(self.sets) - known
         for read in reads if self.sets else ():
+            unseen.difference_update(read)
             if not known.isdisjoint(read):
                 continue
             table = next((tag for tag in read if tag in self.sets), None)
@@ -61,6 +64,7 @@ class Learning:
                 continue
             row = min((tag for tag in read if _columns(tag) in self.sets[table]), default=table)
             rows.setdefault(table, {})[row] = None
+        rows.update((table, {table: None}) for table in unseen)
         return tuple(
             tag
             for table, found in sorted(rows.items())
