@@ -77,12 +77,8 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def working(what: str) -> Iterator[None]:
-    """Show on a terminal that something takes its time; a pipe sees nothing of it."""
-    errors = console(sys.stderr)
-    if not errors.is_terminal:
-        yield
-        return
-    with errors.status(what):
+    """A bar on a terminal for what takes its time and cannot tell how much; a pipe sees nothing of it."""
+    with progressing(what):
         yield
 
 
@@ -93,9 +89,10 @@ def progressing(what: str) -> Iterator[Callable[[int, int], None]]:
     if not errors.is_terminal:
         yield lambda _done, _whole: None
         return
-    from rich.progress import Progress
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    with Progress(console=errors, transient=True) as bars:
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=errors, transient=True) as bars:
         bar = bars.add_task(what, total=None)
         yield lambda done, whole: bars.update(bar, completed=done, total=whole or None)
 
