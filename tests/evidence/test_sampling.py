@@ -70,7 +70,7 @@ async def test_every_write_is_kept(tmp_path):
         recorder.executed(statement("SELECT refresh_items()", ()), Transaction(3, now), context)
 
     def escape(context):
-        recorder.escaped(context)
+        recorder.escaped(context, "out")
 
     def many(context):
         for _ in range(1_100):

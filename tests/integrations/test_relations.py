@@ -1,5 +1,7 @@
 """Views, triggers, partitions and their like: nothing that is read through them stays when what is behind changes."""
 
+import asyncio
+
 import pytest
 from fastapi import FastAPI, Request
 from sqlalchemy import StaticPool, create_engine, text
@@ -75,11 +77,18 @@ def engine(request):
     return request.getfixturevalue(request.param)
 
 
+async def patiently(holds):
+    """Return once it holds; it has ten seconds."""
+    async with asyncio.timeout(10):
+        while not await holds():
+            await asyncio.sleep(0.05)
+
+
 async def ends(engine, read, write, *depends_on):
     """Whether the entry of `read` is served before `write`, and no more afterwards; a wrong answer fails."""
     async with driven(app_of(engine), kept(*depends_on)) as app:
         url = {"sql": read}
-        assert await app.caches("/read", params=url), app.refused
+        await patiently(lambda: app.caches("/read", params=url))  # the catalogue is asked beside the requests
         assert (await app.send("POST", "/write", content=write)).status_code == 200
         return not await app.hit("/read", params=url)
 

@@ -107,7 +107,6 @@ def test_what_is_set_and_not_executed_is_named_with_its_path():
         )
     )
     assert [path for path, _ in found] == [
-        ("cache_targets", 1, "mode"),
         ("cache_targets", 2),
         ("cache_strategy", "hierarchy_level"),
         ("invalidation", "rules", 0),

@@ -236,6 +236,9 @@ EXTENSIONS = {
     "Tls": {"enabled", "ca_file", "cert_file", "key_file", "check_hostname"},
     "Sentinel": {"service_name", "nodes", "username", "password_env_var"},
     "ReplicaReads": {"enabled", "max_lag_ms"},
+    "Configuration": {"http", "cdn"},
+    "Http": {"etag", "age", "cache_status", "request_no_cache"},
+    "Cdn": {"purge_url", "purge_method", "tag_header", "token_env_var"},
 }
 
 SCHEMA = json_schema()

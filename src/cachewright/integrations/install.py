@@ -246,6 +246,8 @@ class Installed:
         self._watch.open()
         if self.cache is not None:
             await self.cache.start()
+            if self._surroundings.at_its_word and self.cache.agreement is not None:
+                await self.cache.agreement.settled()  # what is compared before that would be no cached answer
         if self._operating is not None:
             self._operating.start()
         self._statistics.start()

@@ -27,6 +27,7 @@ PERIOD = 2.0
 GOOD_FOR = 5.0
 GRACE = 6.0
 _LIVES = 15.0
+_LOOK = 0.05
 _REMEMBERED = 30 * 86_400.0
 _PLACES = tuple(f"cols:{number}" for number in range(8))
 _LAST = "cols:last"
@@ -75,6 +76,13 @@ class Agreement:
         if self._held:
             self._held = False
             self._core.tokens.release((NAMESPACE_TAG,))
+
+    async def settled(self) -> None:
+        """Return once it holds nothing any more, or could not find out who else is there in good time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GRACE + 2 * PERIOD):
+                while self._held:  # noqa: ASYNC110 - what it waits for is time, mostly
+                    await asyncio.sleep(_LOOK)
 
     async def run(self) -> None:
         """Look, again and again; ends with its task."""

@@ -69,6 +69,7 @@ EXECUTED: frozenset[str] = frozenset(
         "cache_targets[].depends_on",
         "cache_targets[].bypass_when",
         "cache_targets[].ignored_reads",
+        "cache_targets[].mode",
         "cache_targets[].percent",
         "cache_targets[].max_staleness_seconds",
         "cache_targets[].allow_stale_after_invalidation",
