@@ -50,7 +50,8 @@ def varnish(directory, port: int, backend: int):
                 assert process.poll() is None, (directory / "varnish.log").read_text()
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
-        yield httpx.Client(base_url=f"http://127.0.0.1:{port}")
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+            yield client
     finally:
         process.terminate()
         process.wait(10)
