@@ -1,13 +1,14 @@
 """Real servers for tests, on free loopback ports: a Valkey, a child process, an ASGI application in a thread."""
 
 import os
+import random
 import re
 import socket
 import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,11 +21,16 @@ POLL_SECONDS = 0.02
 
 
 def free_port() -> int:
-    """Return a loopback port that nothing listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a loopback port that nothing listened on a moment ago.
+
+    It lies below those that systems hand out by themselves: another test, or a connection, does not get it in the
+    moment before it is used. A cluster adds 10,000 to it.
+    """
+    while True:
+        port = random.SystemRandom().randrange(10_000, 22_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @contextmanager
