@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from random import Random
 from typing import Annotated
 
+import fastapi
 import httpx
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -92,6 +93,8 @@ async def get_person(token: Annotated[str, Depends(get_token)], session: Session
 
 
 PersonDep = Annotated[Person, Depends(get_person)]
+#: A model whose fields are query parameters: before FastAPI 0.115 a dependency.
+AS_QUERY = Query() if tuple(map(int, fastapi.__version__.split(".")[:2])) >= (0, 115) else Depends()
 router = APIRouter()
 
 
@@ -125,7 +128,7 @@ async def list_items(
 
 @router.get("/items/search")
 async def search_items(
-    search: Annotated[ItemSearch, Query()], person: PersonDep, session: SessionDep
+    search: Annotated[ItemSearch, AS_QUERY], person: PersonDep, session: SessionDep
 ) -> list[ItemOut]:
     query = select(Item).where(Item.owner_id == person.id, col(Item.title).contains(search.text))
     if search.done is not None:

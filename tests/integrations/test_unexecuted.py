@@ -17,10 +17,10 @@ def said(caplog, *targets, **extra) -> list[str]:
 
 def test_each_field_that_nothing_executes_is_named_once(caplog):
     rules = {"rules": [{"operation": "update", "invalidate_patterns": ["a"]}]}
-    assert said(caplog, get("/a", "a"), get("/b", "b", authorization="target"), invalidation=rules) == [
+    assert said(caplog, get("/a", "a"), get("/b", "b", strategy={"retries": 2}), invalidation=rules) == [
         (
             "not executed yet (2; `cachewright check --all` names them): "
-            "cache_targets[1].authorization, invalidation.rules[0]"
+            "cache_targets[1].strategy.retries, invalidation.rules[0]"
         )
     ]
 

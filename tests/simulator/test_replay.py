@@ -196,6 +196,27 @@ def test_another_credential_of_the_user_is_accepted_by_the_application_first(rec
     assert (route.hits, route.misses) == (2, {"absent": 1, "not_accepted": 1})
 
 
+@pytest.mark.parametrize(("authorization", "hits"), [("object", 1), ("target", 3)])
+def test_a_credential_may_be_accepted_for_all_objects_of_its_user(
+    recording: Recording, authorization: str, hits: int
+) -> None:
+    route = recording.route("GET", "/notes/{id}", "path:id", credentials=("header:authorization",))
+    first = recording.hasher.secret(b"first device")
+    second = recording.hasher.secret(b"second device")
+    asked = [(1, first), (2, first), (3, first), (1, second), (2, second), (3, second), (3, second)]
+    for place, (note, credential) in enumerate(asked):
+        number = recording.request(
+            route, place * 20, user=7, body=str(note), credential=credential, values={"path.id": note}
+        )
+        recording.sql(LIST, (7,), at=place * 20 + 2, request=number)
+    plan = PLAN.replace("/tasks", "/notes/{id}").replace(":tasks", ":note:{id}")
+    outcome = replay(
+        recording.trace(), plan_of(f"{plan}  authorization: {authorization}\n"), ReplaySettings()
+    )
+    (route_outcome,) = (found for found in outcome.routes if found.route == "GET /notes/{id}")
+    assert (route_outcome.hits, outcome.wrong_answers) == (hits, 0)
+
+
 def test_a_cookie_ends_what_its_credential_was_accepted_for(recording: Recording) -> None:
     listing(recording, 1, 0, 7, "old")
     recording.request(2, 20, user=7, set_cookie=True)

@@ -55,6 +55,7 @@ class RequestContext:
     what the application has in hand and has not looked into yet.
     `routed` is the scope as the router was given it, empty where that was not this very request (a middleware
     rewrote it), None before; `placed` is what routing put into it, None where that cannot be repeated.
+    `called` is how many of its statements had run when its endpoint was called, None where nobody saw that.
     `entered` is when the route's own code was reached, `answered` when the last byte was handed over, `returned`
     when the application was done (monotonic ns), each 0 before. `status`, `size` (bytes of the body) and
     `response_headers` are of the response as it left outermost.
@@ -73,6 +74,7 @@ class RequestContext:
     statements: list[tuple[Statement, Transaction]] = field(default_factory=list)
     background: bool = False
     escaped: bool = False
+    called: int | None = None
     wrote: bool = False
     status: int = 0
     size: int = 0

@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Mount
 from starlette.routing import Route as StarletteRoute
 
 from cachewright.capture.params import ANY, Param, declared
+from cachewright.spec.identity import is_carrier
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,6 +27,7 @@ class Route:
     `exact_query` says that query parameters which are not among `params` may matter as well: a model keeps or
     forbids them, or takes a name that cannot be told. `overrides` are the dependency overrides of `provider`
     when the route was looked at. `matched` is what matches a request's path, `mounts` those it goes through first.
+    `decisive` are the path and query parameters (`path.team_id`) that its dependencies read who decide who may pass.
     """
 
     methods: frozenset[str]
@@ -39,6 +41,7 @@ class Route:
     overrides: Mapping[Any, Any] = field(default_factory=dict)
     matched: Any = None
     mounts: tuple[Mount, ...] = ()
+    decisive: frozenset[str] = frozenset()
 
     @property
     def outdated(self) -> bool:
@@ -155,6 +158,7 @@ def _leaf(route: StarletteRoute, holder: Any, mounts: tuple[Mount, ...]) -> Rout
         overrides=overrides,
         matched=route,
         mounts=mounts,
+        decisive=_decisive(getattr(holder, "dependant", None), overrides),
     )
 
 
@@ -168,6 +172,30 @@ def _tree(dependant: Any, overrides: Mapping[Any, Any]) -> Iterator[Any]:
     yield dependant
     for child in dependant.dependencies:
         yield from _tree(_overridden(child, overrides), overrides)
+
+
+def _decisive(dependant: Any, overrides: Mapping[Any, Any]) -> frozenset[str]:
+    """The path and query parameters of the dependencies that read a credential, and of those that rest on one."""
+    if dependant is None:
+        return frozenset()
+    children = (_overridden(child, overrides) for child in dependant.dependencies)
+    return frozenset().union(*(_deciding(child, overrides)[1] for child in children))
+
+
+def _deciding(dependant: Any, overrides: Mapping[Any, Any]) -> tuple[bool, frozenset[str]]:
+    """Whether a dependency has to do with who asks, and the parameters that it and those below it go by then."""
+    below = [_deciding(_overridden(child, overrides), overrides) for child in dependant.dependencies]
+    own = tuple(declared(dependant))
+    decides = (
+        any(decides for decides, _ in below)
+        or any(_security(dependant))
+        or bool(dependant.request_param_name or dependant.http_connection_param_name)
+        or any(param.where in ("header", "cookie") or is_carrier(param.name) for param in own)
+    )
+    found = frozenset().union(*(read for _, read in below))
+    if not decides:
+        return False, found
+    return True, found | {f"{param.where}.{param.name}" for param in own if param.where in ("path", "query")}
 
 
 def _overridden(dependant: Any, overrides: Mapping[Any, Any]) -> Any:

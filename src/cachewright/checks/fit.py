@@ -11,17 +11,6 @@ from cachewright.checks.subject import Subject
 from cachewright.spec.executed import pattern_of, unexecuted
 from cachewright.spec.tags import TagTemplate, TagTemplateError
 
-#: Fields that promise something about safety, freshness or reach: who relies on one has to know of it.
-PROMISES: frozenset[str] = frozenset(
-    {
-        "identity.user",
-        "identity.tenant",
-        "cache_targets[].authorization",
-        "cache_targets[].mode",
-        "cache_targets[].percent",
-    }
-)
-
 
 def unknown_endpoint(subject: Subject) -> Iterator[Problem]:
     """The application has no such endpoint.
@@ -112,9 +101,7 @@ def not_executed(subject: Subject) -> Iterator[Problem]:
     """A field is set that nothing executes.
 
     ## What it does
-    Compares the fields that differ from their defaults with those that the runtime executes. It is a warning
-    where the field promises something that one relies on:
-    `identity` from a `dependency:`, and a target's `authorization`, `mode: shadow` and `percent`.
+    Compares the fields that differ from their defaults with those that the runtime executes.
 
     ## Why
     A setting without an effect should be known to have none.
@@ -125,12 +112,11 @@ def not_executed(subject: Subject) -> Iterator[Problem]:
     ```
 
     ## Fix
-    The message says what happens instead. Take a warning's field out, or do without the cache where it matters.
+    The message says what happens instead. Take the field out, or do without the cache where it matters.
     """
     found: dict[tuple[str, str], list[Path]] = {}
     for path, reason in unexecuted(subject.spec):
         found.setdefault((pattern_of(path), reason), []).append(path)
     for (pattern, reason), paths in found.items():
         times = f" ({len(paths)} times)" if len(paths) > 1 else ""
-        severity: Severity | None = "warning" if pattern in PROMISES else None
-        yield Problem(paths[0], f"{pattern}{times}: {reason}", severity)
+        yield Problem(paths[0], f"{pattern}{times}: {reason}")

@@ -32,6 +32,7 @@ from cachewright.checks.limits import (
     warming_without_loader,
 )
 from cachewright.checks.safety import (
+    object_decides,
     public_with_credentials,
     scope_without_identity,
     secret_in_the_file,
@@ -100,6 +101,7 @@ RULES: tuple[Rule, ...] = (
     Rule("CW033", "error", edge_without_identity),
     Rule("CW034", "warning", malformed_ignore),
     Rule("CW035", "warning", unused_ignore),
+    Rule("CW036", "error", object_decides),
 )
 
 

@@ -9,11 +9,13 @@ from typing import Any
 from cachewright.checks.findings import Path, Problem
 from cachewright.checks.keys import fields_of
 from cachewright.checks.subject import Subject
+from cachewright.simulator.lookups import Lookup
 from cachewright.spec.identity import carried
 from cachewright.spec.semantics import Scope
 from cachewright.spec.sensitive import secret_words, sensitive_words, session_words
 
 _IDS = frozenset({"user_id", "tenant_id", "cred"})
+_FORBIDDEN = 403
 _SECRETS = (
     (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), "a JSON Web Token"),
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"), "a private key"),
@@ -155,6 +157,58 @@ def scope_without_identity(subject: Subject) -> Iterator[Problem]:
             yield Problem(
                 view.at("scope"), f"{target.name} has scope {target.scope}, but identity.{name} is not given"
             )
+
+
+def object_decides(subject: Subject) -> Iterator[Problem]:
+    """Access depends on the object, though the target says that it does not.
+
+    ## What it does
+    Looks for credentials that were refused (403) for one key of a target with `authorization: target` and answered
+    for another one of the same scope. Where they were answered again after that it is an error, else a warning:
+    a right may have been taken away. Needs `--trace`.
+
+    ## Why
+    Whoever was accepted for one object is served the others of the same scope without the application being
+    asked: also those that it would refuse.
+
+    ## Example
+    ```yaml
+    - endpoint: GET /projects/{id}      # members only
+      scope: tenant
+      authorization: target
+    ```
+
+    ## Fix
+    Write `authorization: object`, which asks the application once for each credential and key.
+    """
+    for view, target in subject.ready():
+        lookups = [lookup for lookup in subject.lookups_of(target) if lookup.ground is not None]
+        answered = {(*_accepted_as(lookup), lookup.key): lookup.at for lookup in lookups if _answered(lookup)}
+        last: dict[tuple[Any, ...], int] = {}
+        for (*ground, _), at in answered.items():
+            last[tuple(ground)] = max(at, last.get(tuple(ground), at))
+        refused = [
+            lookup
+            for lookup in lookups
+            if lookup.facts.status == _FORBIDDEN
+            and _accepted_as(lookup) in last
+            and (*_accepted_as(lookup), lookup.key) not in answered
+        ]
+        if refused:
+            again = any(last[_accepted_as(lookup)] > lookup.at for lookup in refused)
+            credentials = len({lookup.request.credential for lookup in refused})
+            words = (
+                f"{target.name}: {credentials} credentials were refused single objects and answered others"
+            )
+            yield Problem(view.at("authorization"), words, None if again else "warning")
+
+
+def _accepted_as(lookup: Lookup) -> tuple[Any, ...]:
+    return (lookup.request.credential, lookup.ground)
+
+
+def _answered(lookup: Lookup) -> bool:
+    return 200 <= lookup.facts.status < 300
 
 
 def _texts(value: Any, path: Path) -> Iterator[tuple[Path, str]]:

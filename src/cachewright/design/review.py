@@ -30,6 +30,7 @@ _WHY: Mapping[str, str] = {
     "not_accepted": "more credentials ask for the same keys",
     "early_sql": "middleware runs SQL before the lookup",
     "held": "writes are under way while it is asked for",
+    "object_decides": "access depends on the object: say authorization: object",
 }
 
 

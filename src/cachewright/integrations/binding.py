@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -18,6 +18,7 @@ from cachewright.capture.credentials import (
     request_values,
     token_of,
 )
+from cachewright.spec.grounds import Ground, ground_of
 from cachewright.spec.identity import variant_claims
 from cachewright.spec.keys import ANONYMOUS, UnboundFieldError, encode, escape
 from cachewright.spec.semantics import Bypass, Reason, Scope, takes_part
@@ -43,7 +44,8 @@ class Lookup:
     hash of whatever says who sent it; `variant` the digest of what else the token says of its bearer;
     `expires_at` when the token ends (wall seconds). `proven` says that the application has accepted this very
     request, and `vouched` are the reads that its principal accounts for. Its tokens were asked for at `asked`
-    (monotonic ns), 0: when the route's own code was reached.
+    (monotonic ns), 0: when the route's own code was reached. Its credential has to be accepted for its key, or for its
+    `ground`.
     """
 
     target: Target
@@ -56,6 +58,7 @@ class Lookup:
     proven: bool = False
     vouched: frozenset[str] = frozenset()
     asked: int = 0
+    ground: Ground | None = None
 
     def asks_as(self, other: Lookup) -> bool:
         """Whether `other` is looked up by the same."""
@@ -80,6 +83,7 @@ class Binder:
         self._carriers = carriers
         self._names = {target.name: _extra_names(plan, target) for target in plan.targets.values()}
         self._veiled = {target.name: _veiled(target) for target in plan.targets.values()}
+        self._by_object: set[str] = set()
 
     def bind(
         self,
@@ -107,17 +111,23 @@ class Binder:
         values["cred"] = credential or ANONYMOUS
         if target.bypassed(values):
             return Bypass(Reason.BYPASS_CONDITION)
+        shown = self._shown(target, values)
         try:
-            bound = target.bind(values, shown=self._shown(target, values))
+            bound = target.bind(values, shown=shown)
         except UnboundFieldError:
             return Bypass(Reason.UNBOUND_KEY)
         if not takes_part(bound.key, target.percent):
             return Bypass(Reason.OFF)
         if target.scope in _PRIVATE and credential is None and not returned:
             return Bypass(Reason.UNBOUND_KEY)
+        origin = "" if self._plan.single_host else f"@{escape(origin_of(scope))}:"
+        ground = None
+        if target.scope in _PRIVATE and not proven and self._beyond_objects(target):
+            ground = ground_of(target, {**values, **shown}, values, route.decisive)
+            ground = replace(ground, name=f"{origin}{ground.name}")
         return Lookup(
             target=target,
-            key=bound.key if self._plan.single_host else f"@{escape(origin_of(scope))}:{bound.key}",
+            key=f"{origin}{bound.key}",
             tags=bound.tags,
             credential=credential,
             variant=self._variant(claims, target.scope),
@@ -125,7 +135,22 @@ class Binder:
             carrier=carrier,
             proven=proven,
             vouched=vouched,
+            ground=ground,
         )
+
+    def _beyond_objects(self, target: Target) -> bool:
+        """Whether access to this target does not depend on the object, as far as is known here."""
+        return target.authorization == "target" and target.name not in self._by_object
+
+    def distrust(self, target: Target) -> bool:
+        """From now on every object of `target` needs an acceptance of its own; whether that is news."""
+        news = target.name not in self._by_object
+        self._by_object.add(target.name)
+        return news
+
+    def stands(self, lookup: Lookup | Bypass) -> bool:
+        """Whether what was bound before would be bound to the same ground now."""
+        return isinstance(lookup, Bypass) or lookup.ground is None or self._beyond_objects(lookup.target)
 
     @property
     def headers(self) -> frozenset[str]:

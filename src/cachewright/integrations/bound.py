@@ -64,7 +64,8 @@ class Bindings:
         path = {name: str(value) for name, value in context.path_params.items()}
         origin = origin_of(scope)
         bound = None if digest is None else self._known.get(digest)
-        if bound is None or bound.route is not route or bound.path != path or bound.origin != origin:
+        known = bound is not None and (bound.route, bound.path, bound.origin) == (route, path, origin)
+        if bound is None or not known or not self._binder.stands(bound.lookup):
             lookup = self._binder.bind(target, context, scope)
             bound = Bound(route, path, origin, lookup, request_of(lookup), is_conditional(context.scope))
             if digest is not None:
@@ -92,6 +93,8 @@ def request_of(lookup: Lookup | Bypass) -> LookupRequest | None:
         variant=lookup.variant,
         open_ended=lookup.target.open_ended,
         guards=lookup.target.learning.guards,
+        ground=None if lookup.ground is None else lookup.ground.name,
+        ground_tags=() if lookup.ground is None else lookup.ground.tags,
     )
 
 

@@ -36,7 +36,7 @@ class Forms:
         place = (route, method)
         if place not in self._known:
             formed = self._known[place] = self._look(route, method)
-            if formed is not None and formed.inside:
+            if formed is not None and (formed.inside or formed.target.authorization == "target"):
                 hook_fastapi()
         return self._known[place]
 

@@ -255,6 +255,15 @@ def _waiting_for(function: Any) -> Inside | None:
     return waiting
 
 
+def _reached(endpoint: Any) -> None:
+    """Note that the request's dependencies are done."""
+    context = CURRENT.get()
+    if context is None or context.route is None or context.called is not None:
+        return
+    if getattr(context.route.holder, "endpoint", None) is endpoint:
+        context.called = len(context.statements)
+
+
 def hook_fastapi() -> None:
     """Let FastAPI ask, where it has solved dependencies and would call an endpoint. Once per process is enough."""
     try:
@@ -276,7 +285,9 @@ def hook_fastapi() -> None:
 
     @wraps(call)
     async def run_endpoint_function(*arguments: Any, **named: Any) -> Any:
-        waiting = _waiting_for(getattr(named.get("dependant"), "call", None))
+        endpoint = getattr(named.get("dependant"), "call", None)
+        _reached(endpoint)
+        waiting = _waiting_for(endpoint)
         answer = None if waiting is None else await waiting.at_endpoint()
         return await call(*arguments, **named) if answer is None else Stored(answer)
 

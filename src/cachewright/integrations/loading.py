@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -14,8 +15,12 @@ from cachewright.spec.directives import directives_of, varied
 from cachewright.spec.semantics import FAILURES, GUARDS, NOTHING_HERE, LoadFacts, Reason
 from cachewright.spec.tags import credential_tag, target_tag
 
+_log = logging.getLogger("cachewright")
+
+#: What an application says to whoever it knows, and does not let have this.
+FORBIDDEN = 403
 #: What an application says to a credential that it does not accept (any more).
-REFUSALS = (401, 403)
+REFUSALS = (401, FORBIDDEN)
 _CONDITION_READS = frozenset(f"header:{name}" for name in CONDITIONS)
 
 
@@ -78,8 +83,9 @@ class Loading:
 
     async def failed(self, error: Exception, *, begun: bool) -> Answer | None:
         """What answers in place of a load that raised, if anything."""
-        if getattr(error, "status_code", None) in REFUSALS:  # an older Starlette answers outside of routes
-            await self._refuse_credential()
+        status = getattr(error, "status_code", None)
+        if status in REFUSALS:  # an older Starlette answers outside of routes
+            await self._refuse_credential(status)
         instead = None if begun else self._instead(type(error).__name__)
         if instead is not None:
             self.exchange.report(self.turn.found, hit=False, reason=self.turn.reason)
@@ -99,11 +105,46 @@ class Loading:
         parts.cache.stats.stood_in(target.name, failure)
         return Answer.unpack(found.payload)
 
-    async def _refuse_credential(self) -> None:
+    async def _refuse_credential(self, status: int) -> None:
         """The application refused a credential that it had accepted: nothing it was accepted for holds."""
-        credential = self.exchange.lookup.credential
-        if self.turn.found.seen.acceptance is not None and credential:
-            await self.exchange.parts.cache.invalidate((credential_tag(credential),))
+        exchange, seen = self.exchange, self.turn.found.seen
+        credential = exchange.lookup.credential
+        if seen.acceptance is None or not credential:
+            return
+        if exchange.lookup.ground is not None and status == FORBIDDEN:
+            now = (await exchange.ask()).seen
+            if semantics.accepted(now.acceptance, now.tokens, exchange.parts.wall()):
+                self._object_decides()
+                await exchange.parts.cache.invalidate((target_tag(exchange.lookup.target.name),))
+        await exchange.parts.cache.invalidate((credential_tag(credential),))
+
+    def _object_decides(self) -> None:
+        """Who may have one object of the target may not have another: no acceptance is for both any more."""
+        parts, target = self.exchange.parts, self.exchange.lookup.target
+        parts.cache.stats.refused(target.name, (Reason.OBJECT_DECIDES,))
+        if parts.binder.distrust(target):
+            _log.warning(
+                "%s says authorization: target, but access depends on the object: each key is accepted by itself",
+                target.name,
+            )
+
+    def _accepts(self, answer: Answer, learned: tuple[str, ...]) -> bool:
+        """Whether this load shows that the application accepts the credential for what it was looked up under.
+
+        It does for the full key. Beyond it, all that was read from the database before the endpoint was called, or
+        at all where nobody saw that, must be among what such an acceptance rests on.
+        """
+        lookup, context = self.exchange.lookup, self.exchange.context
+        if lookup.ground is None or not lookup.needs_acceptance:
+            return lookup.needs_acceptance
+        if answer.status in NOTHING_HERE:
+            return False
+        rests_on = {*lookup.ground.tags, *learned}
+        reads = self.exchange.parts.eyes.reads_of(context, context.started, context.called)
+        if all(not rests_on.isdisjoint(read) for read in reads):
+            return True
+        self._object_decides()
+        return False
 
     async def _fill(self, answer: Answer) -> bytes | None:
         """Store the answer if it may be stored; its payload if it was."""
@@ -114,7 +155,7 @@ class Loading:
         if answer.validated and not is_conditional(context.scope):
             unkeyed -= _CONDITION_READS  # absent here, and where they are present the entry is not served
         if answer.status in REFUSALS:
-            await self._refuse_credential()
+            await self._refuse_credential(answer.status)
         facts = self._facts(answer, unkeyed)
         policy = lookup.target.policy
         learned = lookup.target.learning.learned(lookup.tags, facts.reads)
@@ -137,14 +178,13 @@ class Loading:
             negative=answer.status in NOTHING_HERE,
             cache_control=directives_of(answer.fields(b"cache-control")),
         )
+        accepted = self._accepts(answer, learned)
         stored = await parts.cache.fill(
             self.turn.found.ticket,
             payload,
             loaded_at=began,
             lifetime=self.lifetime,
-            acceptance_lifetime=(
-                semantics.acceptance_lifetime(policy, left) if lookup.needs_acceptance else None
-            ),
+            acceptance_lifetime=semantics.acceptance_lifetime(policy, left) if accepted else None,
             load_seconds=parts.wall() - began if policy.early > 0 else 0.0,
             idle=semantics.idle_limit(policy),
             keep=semantics.kept(policy),

@@ -174,11 +174,14 @@ class DatabaseEyes:
 
     # reads
 
-    def reads_of(self, context: RequestContext, since: int) -> list[frozenset[str]]:
-        """For each read of the request, the tags any one of which covers it; `since` leaves out none before."""
+    def reads_of(self, context: RequestContext, since: int, first: int | None = None) -> list[frozenset[str]]:
+        """For each read of the request, the tags any one of which covers it.
+
+        Statements before `since` are left out, and those beyond the `first` ones.
+        """
         found: list[frozenset[str]] = []
         told = secured = False
-        for statement, transaction in tuple(context.statements):
+        for statement, transaction in tuple(context.statements[:first]):
             if statement.started < since:
                 continue
             if statement.failed:  # whatever the answer made of it

@@ -52,6 +52,7 @@ REASONS: Mapping[str, str] = {
     "snapshot": "its database transaction was older than the lookup",
     "unowned_sql": "SQL ran meanwhile that belongs to no request",
     "changed": "its data changed meanwhile",
+    "object_decides": "access depends on the object, not on the target alone",
     "negative": "too many entries of this kind already say that there is nothing",
     "too_many_tags": "it depends on more data than an entry may name",
     "too_many_keys": "whoever asked has used too many keys within a minute",

@@ -68,9 +68,9 @@ class Disk:
         self._waiting = 0
         self._pool: ThreadPoolExecutor | None = None
 
-    async def find(self, key: str, credential: str | None) -> OnDisk:
-        """The entry of `key`, and its acceptance for `credential` where there is one."""
-        return await self._run(partial(self._find, key, credential), _NOTHING)
+    async def find(self, key: str, acceptance: tuple[str, str] | None) -> OnDisk:
+        """The entry of `key`, and an `acceptance` by its credential and what it is for."""
+        return await self._run(partial(self._find, key, acceptance), _NOTHING)
 
     async def write(self, records: Collection[Record], keep: float) -> bool:
         """Hold `records` until they end, entries `keep` seconds longer; whether all of them are held now."""
@@ -146,16 +146,17 @@ class Disk:
             self._stats.store_failed(timeout=False)
             return otherwise
 
-    def _find(self, key: str, credential: str | None) -> OnDisk:
+    def _find(self, key: str, acceptance: tuple[str, str] | None) -> OnDisk:
         file = self._files.read(entry_name(key))
         entry = accepted = None
         if file is not None:
             entry = self._decoded(entry_name(key), file, partial(self._codec.decode_entry, file.data, key))
-        if credential is not None:
-            name = acceptance_name(credential, key)
+        if acceptance is not None:
+            credential, accepted_as = acceptance
+            name = acceptance_name(credential, accepted_as)
             other = self._files.read(name)
             if other is not None:
-                decode = partial(self._codec.decode_acceptance, other.data, key, credential)
+                decode = partial(self._codec.decode_acceptance, other.data, accepted_as, credential)
                 accepted = self._decoded(name, other, decode)
         return OnDisk(entry, accepted, file)
 

@@ -142,7 +142,8 @@ def _for(ticket: Ticket, learned: Collection[str]) -> Ticket:
     if not learned:
         return ticket
     tags = tuple(dict.fromkeys((*ticket.request.tags, *learned)))
-    return replace(ticket, request=replace(ticket.request, tags=tags), tokens=dict(ticket.tokens))
+    request = replace(ticket.request, tags=tags, ground_tags=(*ticket.request.ground_tags, *learned))
+    return replace(ticket, request=request, tokens=dict(ticket.tokens))
 
 
 def _is_large(record: Record, shared: Collection[str]) -> bool:
@@ -154,10 +155,10 @@ def _acceptance(ticket: Ticket, accepted_at: float, lifetime: float | None) -> t
     if lifetime is None or request.acceptance_name is None or request.credential is None:
         return ()
     made = Accepted.of(
-        request.key,
+        request.accepted_as,
         request.credential,
         accepted_at=accepted_at,
         expires_at=accepted_at + lifetime,
-        tokens={tag: ticket.tokens[tag] for tag in request.all_tags},
+        tokens={tag: ticket.tokens[tag] for tag in request.accepted_tags},
     )
     return (made,)

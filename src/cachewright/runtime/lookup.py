@@ -14,7 +14,7 @@ from cachewright.runtime.core import Core
 from cachewright.runtime.flight import FlightKey
 from cachewright.runtime.holders import held
 from cachewright.runtime.stores.base import Answer, Store, acceptance_name, entry_name
-from cachewright.runtime.stores.records import Name, Record, held_name, seconds_left
+from cachewright.runtime.stores.records import Record, held_name, seconds_left
 from cachewright.runtime.tasks import Tasks
 from cachewright.runtime.together import Together
 from cachewright.spec.semantics import (
@@ -41,7 +41,8 @@ class LookupRequest:
     `key` is the logical key, `tags` those predicted for it, `levels` the tiers its target uses.
     `credential` is a keyed hash, never the credential itself; `variant` the digest of the claims the
     request came with. `open_ended` says that anybody can make up such keys. `guards` are the tables of which
-    its load will show which rows it read (see `spec.learning`); no entry need hold them.
+    its load will show which rows it read (see `spec.learning`); no entry need hold them. An acceptance is for its
+    key, or for its `ground`, and then rests on `ground_tags` (see `spec.grounds`).
     """
 
     target: str
@@ -53,13 +54,15 @@ class LookupRequest:
     variant: bytes | None = None
     open_ended: bool = False
     guards: tuple[str, ...] = ()
+    ground: str | None = None
+    ground_tags: tuple[str, ...] = ()
 
     @property
-    def held_acceptance(self) -> Name | None:
+    def held_acceptance(self) -> tuple[str, str] | None:
         """The name of its acceptance in memory, None where none is needed or there is no credential."""
         if not self.needs_acceptance or self.credential is None:
             return None
-        return (self.credential, self.key)
+        return (self.credential, self.accepted_as)
 
     @property
     def entry_name(self) -> str:
@@ -71,7 +74,19 @@ class LookupRequest:
         """The name of its acceptance, None where none is needed or there is no credential."""
         if not self.needs_acceptance or self.credential is None:
             return None
-        return acceptance_name(self.credential, self.key)
+        return acceptance_name(self.credential, self.accepted_as)
+
+    @property
+    def accepted_as(self) -> str:
+        """What its credential has to be accepted for."""
+        return self.key if self.ground is None else self.ground
+
+    @property
+    def accepted_tags(self) -> tuple[str, ...]:
+        """The tags of an acceptance that its load brings."""
+        if self.ground is None or self.credential is None:
+            return self.all_tags
+        return tuple(dict.fromkeys((*self.ground_tags, credential_tag(self.credential))))
 
     @property
     def all_tags(self) -> tuple[str, ...]:
@@ -322,7 +337,7 @@ class Lookups:
         )
         if good and not accepts:
             return
-        on_disk = await disk.find(request.key, request.credential if accepts else None)
+        on_disk = await disk.find(request.key, request.held_acceptance if accepts else None)
         found.accepted = found.accepted or on_disk.accepted
         entry = None if good else on_disk.entry
         if entry is None or on_disk.file is None:
@@ -385,7 +400,7 @@ class Lookups:
         data = answer.values.get(name) if name is not None else None
         if data is not None and credential is not None and found.accepted is None:
             try:
-                said = self._core.codec.decode_acceptance(data, request.key, credential)
+                said = self._core.codec.decode_acceptance(data, request.accepted_as, credential)
                 now = self._core.wall()
                 found.accepted = replace(said, acceptance=arrived_acceptance(said.acceptance, now))
             except CodecError:

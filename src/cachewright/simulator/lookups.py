@@ -23,6 +23,7 @@ from cachewright.evidence.dependencies import (
     written_by,
 )
 from cachewright.evidence.trace import RequestSeen, RouteSeen, StatementSeen, Trace
+from cachewright.spec.grounds import ground_of
 from cachewright.spec.identity import variant_claims
 from cachewright.spec.keys import ANONYMOUS, UnboundFieldError
 from cachewright.spec.learning import NOTHING
@@ -40,7 +41,8 @@ class Lookup:
 
     `at` is when it asks (ns); `tags` are predicted for it, and `learned` are those its load shows; `watched` are
     the tags that stand for exactly what its recorded load read; `credential_seconds` is what is left of the
-    credential at `at`. It stands for `weight` lookups of the recording.
+    credential at `at`. It stands for `weight` lookups of the recording. Its acceptance is for its key, or for its
+    `ground`, and then rests on `ground_tags`: what the security of the route reads of the path is not known here.
     """
 
     request: RequestSeen
@@ -59,6 +61,8 @@ class Lookup:
     statements: tuple[StatementSeen, ...]
     weight: float = 1.0
     learned: tuple[str, ...] = ()
+    ground: tuple[str, ...] | None = None
+    ground_tags: tuple[str, ...] = ()
 
     @property
     def entry_tags(self) -> tuple[str, ...]:
@@ -69,6 +73,18 @@ class Lookup:
     def own_tags(self) -> tuple[str, ...]:
         """What the acceptance of this lookup's credential holds beyond the tags of the entry."""
         return (f"cred:{self.request.credential}",) if self.needs_acceptance else ()
+
+    @property
+    def accepted_as(self) -> tuple[str, ...]:
+        """What its credential has to be accepted for."""
+        return self.key if self.ground is None else self.ground
+
+    @property
+    def accepted_tags(self) -> tuple[str, ...]:
+        """The tags of an acceptance that its load brings."""
+        if self.ground is None:
+            return self.all_tags
+        return tuple(dict.fromkeys((*self.ground_tags, *self.learned, *self.own_tags)))
 
     @property
     def all_tags(self) -> tuple[str, ...]:
@@ -189,6 +205,7 @@ class _Binder:
         reads = [read for statement in statements for read in self._reads.get(statement.id, ())]
         tags = tuple(dict.fromkeys((*bound.tags, *target.data_tags(loose))))
         facts = self._facts(request, route, target, reads, statements)
+        ground = ground_of(target, exact, loose) if shared and target.authorization == "target" else None
         return Lookup(
             request=request,
             route=route,
@@ -206,6 +223,8 @@ class _Binder:
             statements=statements,
             weight=self._trace.weight(request.id),
             learned=target.learning.learned(tags, facts.reads),
+            ground=None if ground is None else self._full_key(ground.name, request),
+            ground_tags=() if ground is None else ground.tags,
         )
 
     def _full_key(self, key: str, request: RequestSeen) -> tuple[str, ...]:

@@ -225,7 +225,7 @@ class _Replay:
             tokens=self.tokens,
             predicted=() if self.at_its_word else lookup.tags,
             needs_acceptance=lookup.needs_acceptance,
-            acceptance=self.acceptances.get((lookup.request.credential, lookup.key)),
+            acceptance=self.acceptances.get((lookup.request.credential, lookup.accepted_as)),
             variant=entry.meta.variant if entry and self.at_its_word else lookup.variant,
             held=self._held(lookup, entry),
         )
@@ -320,10 +320,11 @@ class _Replay:
         took = (self.fill_at(lookup) - lookup.at) / _SECOND
         meta = EntryMeta(began, expires, tokens, lookup.variant, took, idle_limit(policy))
         self._store(lookup.key, _Entry(meta, lookup))
-        if lookup.needs_acceptance:
+        if lookup.needs_acceptance and (lookup.ground is None or lookup.facts.status not in NOTHING_HERE):
             until = began + acceptance_lifetime(policy, lookup.credential_seconds)
-            accepted = Acceptance(began, until, loading.tokens)
-            self.acceptances[lookup.request.credential, lookup.key] = accepted
+            tokens = {tag: loading.tokens[tag] for tag in lookup.accepted_tags}
+            accepted = Acceptance(began, until, tokens)
+            self.acceptances[lookup.request.credential, lookup.accepted_as] = accepted
 
     def _store(self, key: tuple[str, ...], entry: _Entry) -> None:
         self._forget(key)

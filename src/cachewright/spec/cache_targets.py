@@ -119,7 +119,7 @@ class CacheTarget(Section):
     allow_stale_after_invalidation: Ext[Flag] = False
     """Whether an invalidated entry may be served when the application fails."""
     authorization: Ext[Authorization] = "object"
-    """object: access is proven for each full key; target: for the target and scope."""
+    """object: access is proven for each full key; target: for all of the target that one scope may ask for."""
     bypass_when: Ext[Texts] = ()
     """Conditions that leave the cache unread, such as `query.due == 'overdue'`."""
     ignored_reads: Ext[tuple[IgnoredRead, ...]] = ()

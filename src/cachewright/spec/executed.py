@@ -67,6 +67,7 @@ EXECUTED: frozenset[str] = frozenset(
         "cache_targets[].cache_key_pattern",
         "cache_targets[].scope",
         "cache_targets[].depends_on",
+        "cache_targets[].authorization",
         "cache_targets[].bypass_when",
         "cache_targets[].ignored_reads",
         "cache_targets[].mode",
@@ -136,7 +137,6 @@ INSTEAD: Mapping[str, str] = {
     "cache_strategy.pattern": "only cache_through is executed yet",
     "cache_strategy.eviction_policy.priority_callable": _BY_TYPE,
     "cache_targets[].strategy.eviction_policy.priority_callable": _BY_TYPE,
-    "cache_targets[].authorization": "access is proven for each full key",
     "cache_warming.predictive": "nothing is predicted yet",
     "cache_warming": "an entry is stored under its target's own key",
 }

@@ -67,6 +67,8 @@ class Reason(StrEnum):
     NEGATIVE = "negative"
     TOO_MANY_TAGS = "too_many_tags"
     TOO_MANY_KEYS = "too_many_keys"
+    # acceptances that are not made
+    OBJECT_DECIDES = "object_decides"
 
 
 #: Reasons that say that the specification is incomplete: the runtime refuses the fill, `verify` shows what

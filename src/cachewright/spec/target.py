@@ -9,7 +9,7 @@ from typing import Any
 
 from cachewright.errors import SpecError
 from cachewright.spec import tags as t
-from cachewright.spec.cache_targets import CacheTarget
+from cachewright.spec.cache_targets import Authorization, CacheTarget
 from cachewright.spec.conditions import Condition, ConditionError
 from cachewright.spec.document import Document
 from cachewright.spec.identity import covered
@@ -62,6 +62,7 @@ class Target:
     inside: bool = False
     percent: float = 100.0
     learning: Learning = NOTHING
+    authorization: Authorization = "object"
 
     @property
     def endpoint(self) -> str:
@@ -268,6 +269,7 @@ def _target(document: Document, index: int) -> Target:
         inside=interceptor is not None
         and spec.implementation.cache_interceptor[interceptor].type != "middleware",
         learning=Learning.of(depends_on),
+        authorization=item.authorization,
     )
 
 
