@@ -13,6 +13,9 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 REQUESTS ?= 1350
 
+# Compiling what is imported costs each of the many processes more than the rest of its start: keep what was compiled.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test test-matrix race check bench docs clean
 
 help:  ## say what there is to make

@@ -83,14 +83,13 @@ def demo(
         raise typer.Exit(1)
 
 
-def shown_step(name: str, step: Callable[[], T], told: Callable[[T], str]) -> T:
-    """Run one step, with its name while it works and one line when it is done."""
+def shown_step(name: str, step: Callable[[], tuple[T, float]], told: Callable[[T], str]) -> T:
+    """Wait for one step, with its name meanwhile and a line with its seconds when it is done."""
     from cachewright.cli.output import say, working
 
-    began = time.monotonic()
     with working(f"{name} …"):
-        result = step()
-    say(f"{name:<18} {told(result)}  ({time.monotonic() - began:.1f} s)")
+        result, seconds = step()
+    say(f"{name:<18} {told(result)}  ({seconds:.1f} s)")
     return result
 
 

@@ -1,4 +1,4 @@
-"""The whole job on the example backend: for each run a fresh copy of one database, and the same load."""
+"""The whole job on the example backend: for each server a fresh copy of one database, and the same load."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import hashlib
 import json
 import shutil
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cachewright.cli.demo_figures import Job, Load, Served, load_of, served_of
 from cachewright.cli.processes import Server, run_command, running
@@ -21,27 +22,31 @@ from cachewright.errors import SurroundingsError
 from cachewright.spec.document import load_spec
 from cachewright.spec.target import compile_plan
 
+T = TypeVar("T")
+
 APP = "app.main:app"
 CACHEWRIGHT = (sys.executable, "-m", "cachewright")
 #: Of the users and tasks that the example would have.
 SCALE = 0.5
-#: verify asks the application up to three times for each read: it gets a share of the requests, enough for
+#: verify asks the application two or three times for each read: it gets a share of the requests, enough for
 #: more than 500 answers of a load of 1350.
-VERIFIED_SHARE = 0.55
+VERIFIED_SHARE = 0.45
 SEEDED = "seeded-{}.db"
 VERDICT = "verify.json"
-BEFORE, TWIN = "before", "verify"
-#: The runs that are compared: a name, and the command without what all of them share.
-RUNS = (
+BEFORE, AFTER, TWIN = "before", "after", "verify"
+#: The servers that stand on a specification: a name, and the command without what all of them share.
+MEASURED = (
     (BEFORE, "serve", "--workers", "{workers}"),
-    ("after", "serve", "--workers", "{workers}"),
-    (TWIN, "verify", "--twin", "--out", "{verdict}"),
+    (AFTER, "serve", "--workers", "{workers}"),
 )
+COMPARED = (TWIN, "verify", "--twin", "--out", "{verdict}")
 QUIET = ("--", "--no-access-log", "--log-level", "warning")
 
 
-#: Runs a step of this name, shows it, and returns what came of it; the last argument puts that in words.
-Step = Callable[[str, Callable[[], Any], Callable[[Any], str]], Any]
+#: What came of some work, and the seconds it took.
+Timed = tuple[T, float]
+#: Shows a step of this name, and returns what came of it; the last argument puts that in words.
+Step = Callable[[str, Callable[[], Timed[Any]], Callable[[Any], str]], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +77,42 @@ class Plan:
 
 
 def do_job(plan: Plan, step: Step) -> Job:
-    """The whole job. While `check` and `simulate` run, the three servers of the comparison start."""
-    step("seed the database", lambda: seed(plan), str)
-    step("record", lambda: record(plan), str)
-    step("design", lambda: design(plan), str)
+    """The whole job. Nothing happens beside a load that is measured; all that is not measured, at once."""
+    step("seed the database", _timed(seed, plan), str)
+    step("record", _timed(record, plan), str)
+    step("design", _timed(design, plan), str)
     with ExitStack() as servers:
         with ThreadPoolExecutor() as pool:
-            checked, simulated = pool.submit(check, plan), pool.submit(simulate, plan)
-            starting = pool.map(servers.enter_context, (serving(plan, *run) for run in RUNS))
+            checked, simulated, verified = (
+                pool.submit(_timed(work, plan)) for work in (check, simulate, verify)
+            )
+            starting = pool.submit(_timed(start, plan, servers))
             step("check", checked.result, str)
             step("simulate", simulated.result, str)
-            before, after, twin = step("start three servers", lambda: tuple(starting), _started)
-        return compare(plan, step, before, after, twin)
+            verdict = step("verify", verified.result, _verified)
+            before, after = step("start two servers", starting.result, _started)
+        load_before, served_before = step("serve, cache off", _timed(serve, plan, before), _served)
+        load_after, served_after = step("serve, cache live", _timed(serve, plan, after), _served)
+    return Job(
+        forecast=written(plan, "forecast.json"),
+        findings=findings(plan),
+        verdict=verdict,
+        load_before=load_before,
+        load_after=load_after,
+        served_before=served_before,
+        served_after=served_after,
+    )
+
+
+def _timed(work: Callable[..., T], *arguments: Any) -> Callable[[], Timed[T]]:
+    """`work`, to be done later, with the seconds that it will have taken."""
+
+    def done() -> Timed[T]:
+        began = time.monotonic()
+        result = work(*arguments)
+        return result, time.monotonic() - began
+
+    return done
 
 
 def seed(plan: Plan) -> str:
@@ -176,7 +205,7 @@ class Run:
 
 @contextmanager
 def serving(plan: Plan, name: str, *command: str) -> Iterator[Run]:
-    """Run one of `RUNS` on a database and a Valkey of its own, until it is stopped or the block ends."""
+    """Run `MEASURED` or `COMPARED` on a database and a Valkey of its own, until stopped or the block ends."""
     (plan.work / f"stats-{name}").mkdir()
     environment = _database(plan, name) | {
         "CACHEWRIGHT_MODE": "off" if name == BEFORE else "live",
@@ -193,6 +222,11 @@ def serving(plan: Plan, name: str, *command: str) -> Iterator[Run]:
         yield Run(name, stack.enter_context(server), stack.close)
 
 
+def start(plan: Plan, servers: ExitStack) -> tuple[Run, ...]:
+    """Start the servers whose loads are measured, one after the other; `servers` ends them."""
+    return tuple(servers.enter_context(serving(plan, *run)) for run in MEASURED)
+
+
 def serve(plan: Plan, run: Run) -> tuple[Load, Served]:
     """Put the load on a server with workers; what its users saw, and what it counted."""
     load = put_load(plan, run.server, run.name)
@@ -205,10 +239,10 @@ def serve(plan: Plan, run: Run) -> tuple[Load, Served]:
     return load, served_of((json.loads(path.read_text()) for path in counted), routes)
 
 
-def verify(plan: Plan, run: Run) -> Mapping[str, Any]:
+def verify(plan: Plan) -> Mapping[str, Any]:
     """Ask everything with and without the cache under the load; what the comparison found."""
-    put_load(plan, run.server, run.name, share=VERIFIED_SHARE)
-    run.stop()
+    with serving(plan, *COMPARED) as run:
+        put_load(plan, run.server, run.name, share=VERIFIED_SHARE)
     return written(plan, VERDICT)
 
 
@@ -216,22 +250,6 @@ def written(plan: Plan, name: str) -> Mapping[str, Any]:
     """A document that a step wrote into `out`."""
     found: Mapping[str, Any] = json.loads((plan.out / name).read_text(encoding="utf-8"))
     return found
-
-
-def compare(plan: Plan, step: Step, before: Run, after: Run, twin: Run) -> Job:
-    """Serve without and with the cache, then verify."""
-    load_before, served_before = step("serve, cache off", lambda: serve(plan, before), _served)
-    load_after, served_after = step("serve, cache live", lambda: serve(plan, after), _served)
-    verdict = step("verify", lambda: verify(plan, twin), _verified)
-    return Job(
-        forecast=written(plan, "forecast.json"),
-        findings=findings(plan),
-        verdict=verdict,
-        load_before=load_before,
-        load_after=load_after,
-        served_before=served_before,
-        served_after=served_after,
-    )
 
 
 def _started(runs: tuple[Run, ...]) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cachewright.errors import SurroundingsError
 
-READY_SECONDS = 60.0
+READY_SECONDS = 180.0
 STOP_SECONDS = 60.0
 LINES_KEPT = 12
 
@@ -49,7 +49,8 @@ def run_command(
         check=False,
     )
     if done.returncode not in allowed:
-        raise _failed(command, done.returncode, (done.stderr or done.stdout).splitlines())
+        what = f"ended with code {done.returncode}"
+        raise _failed(command, what, (done.stderr or done.stdout).splitlines())
     return Finished(done.returncode, done.stdout, done.stderr)
 
 
@@ -69,8 +70,8 @@ def running(
 ) -> Iterator[Server]:
     """Run a server while the block runs; it is entered once the server said `ready URL` on stderr.
 
-    Raises `SurroundingsError` with its last lines when it ends before, does not get ready within a minute, or
-    ends with a code that is not `allowed`.
+    Raises `SurroundingsError` with its last lines when it ends before, does not get ready within
+    `READY_SECONDS`, or ends with a code that is not `allowed`.
     """
     process = subprocess.Popen(  # noqa: S603 - the commands of a job are its own
         list(command),
@@ -86,14 +87,16 @@ def running(
     reader = threading.Thread(target=_read, args=(server, settled), daemon=True)
     reader.start()
     try:
-        settled.wait(READY_SECONDS)
+        in_time = settled.wait(READY_SECONDS)
         if server.url:
             yield server
     finally:
         server.code = _stop(process)
         reader.join(STOP_SECONDS)
+    if not in_time:
+        raise _failed(command, f"was not ready within {READY_SECONDS:.0f} s", server.lines)
     if not server.url or server.code not in allowed:
-        raise _failed(command, server.code, server.lines)
+        raise _failed(command, f"ended with code {server.code}", server.lines)
 
 
 def _read(server: Server, settled: threading.Event) -> None:
@@ -119,8 +122,8 @@ def _stop(process: subprocess.Popen[str]) -> int:
         return process.wait()
 
 
-def _failed(command: Sequence[str], code: int, lines: Sequence[str] | deque[str]) -> SurroundingsError:
+def _failed(command: Sequence[str], what: str, lines: Sequence[str] | deque[str]) -> SurroundingsError:
     shown = "\n  ".join([*lines][-LINES_KEPT:])
     return SurroundingsError(
-        f"this ended with code {code}: {' '.join(command)}", hint=f"It said:\n  {shown}" if shown else None
+        f"this {what}: {' '.join(command)}", hint=f"It said:\n  {shown}" if shown else None
     )
