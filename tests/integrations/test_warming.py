@@ -110,6 +110,21 @@ async def test_who_signs_is_declared(app):
         assert "nothing signs for them" in (await warmed(driver, "failed"))["problems"][0]
 
 
+async def test_the_most_active_users_are_warmed_each_as_themselves(app):
+    async def active_users(most):
+        return ["2", {"user": "1"}, "3"][: most + 1]  # one more than was asked for
+
+    query = {"name": "mine", "params": {"top_users": 2}, "expected_results": 2}
+    document = specification(MINE, **BOTH, **warming(query))
+    loaders = {"active_users": active_users}
+    async with driven(app, document, loaders=loaders, warm_as=signed) as driver:
+        assert (await warmed(driver))["done"] == 2
+        for user, warm in (("1", True), ("2", True), ("3", False)):
+            assert await driver.hit("/mine", headers=signed(user)) is warm
+    async with driven(app, document, warm_as=signed) as driver:
+        assert "most active users" in (await warmed(driver, "failed"))["problems"][0]
+
+
 async def test_what_an_application_does_not_accept_is_no_success(app):
     document = specification(
         NOTE, MINE, **BOTH, **warming({"name": "mine"}, {"name": "note", "params": {"note_id": 99}})

@@ -184,6 +184,8 @@ EXTENSIONS = {
     },
     "Meta": {"sources"},
     "Identity": {"user", "tenant"},
+    "CacheWarming": {"ahead"},
+    "Predictive": {"transitions"},
     "Consistency": {
         "strict",
         "l1_lease_ms",

@@ -1,4 +1,4 @@
-"""Rules about settings that contradict each other: eviction, levels and sizes, alarms, warming."""
+"""Rules about settings that contradict each other: eviction, levels and sizes, alarms."""
 
 from __future__ import annotations
 
@@ -193,45 +193,3 @@ def alert_never_fires(subject: Subject) -> Iterator[Problem]:
                     ("alerts", name, "enabled"), "there are no targets, so nothing is ever measured"
                 )
                 return
-
-
-def warming_without_loader(subject: Subject) -> Iterator[Problem]:
-    """Warming names what nobody loads, or is on with nothing to load.
-
-    ## What it does
-    Where `cache_warming` is enabled: looks for queries that are neither a target's name nor its endpoint, for
-    predicted keys that are no target's, and for warming without any query.
-
-    ## Why
-    A query is loaded by the target of its name, or by a loader that code registers under it. One that is
-    registered nowhere is skipped.
-
-    ## Example
-    ```yaml
-    cache_warming: {enabled: true, on_startup: {queries: [{name: popular_tasks}]}}
-    ```
-
-    ## Fix
-    Name a target (`GET /api/tasks`), or register a loader of that name.
-    """
-    warming = subject.spec.cache_warming
-    if not warming.enabled:
-        return
-    known: set[str] = set()
-    for view in subject.targets:
-        known |= {target_name(view.item), view.item.subject, view.place[1]}
-    named: list[tuple[Path, str]] = [
-        *((("on_startup", "queries", at, "name"), q.name) for at, q in enumerate(warming.on_startup.queries)),
-        *((("scheduled", "queries", at, "name"), q.name) for at, q in enumerate(warming.scheduled.queries)),
-    ]
-    for index, strategy in enumerate(warming.strategies):
-        place = ("strategies", index, "warmup_queries")
-        named += [((*place, at), name) for at, name in enumerate(strategy.warmup_queries)]
-    for path, name in named:
-        if name not in known:
-            words = f"no target is named {name}: a loader of that name has to be registered"
-            yield Problem(("cache_warming", *path), words)
-    if not named and not warming.predictive.cache_keys:
-        yield Problem(("cache_warming", "enabled"), "warming is enabled, but names nothing to load")
-    if warming.scheduled.queries and warming.scheduled.schedule is None:
-        yield Problem(("cache_warming", "scheduled"), "scheduled queries have no schedule: they never run")

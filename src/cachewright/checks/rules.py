@@ -29,7 +29,6 @@ from cachewright.checks.limits import (
     alert_never_fires,
     contradictory_eviction,
     contradictory_levels,
-    warming_without_loader,
 )
 from cachewright.checks.safety import (
     object_decides,
@@ -46,6 +45,7 @@ from cachewright.checks.scopes import (
 )
 from cachewright.checks.shapes import ambiguous_pattern, keys_across_slots, unbounded_keys
 from cachewright.checks.subject import Known, Subject, subject_of
+from cachewright.checks.warming import warming_without_loader
 from cachewright.evidence.trace import Trace
 from cachewright.spec.document import Document
 

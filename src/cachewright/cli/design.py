@@ -83,6 +83,13 @@ def design(
         bool, typer.Option("--redis/--no-redis", help="Whether there is a Redis to share entries in.")
     ] = True,
     workers: Annotated[int, typer.Option("--workers", help="Processes that serve.", metavar="N", min=1)] = 1,
+    ahead: Annotated[
+        bool,
+        typer.Option(
+            "--warm-ahead",
+            help="Let the cache load what clients ask for next, as the TRACE shows it, and refill hot keys.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Design a specification: what to cache and what not, and the evidence for every choice.
@@ -101,8 +108,8 @@ def design(
     from cachewright.spec.document import dumps_spec
 
     at = moment(now)
-    if trace is None and request is None and project is None:
-        raise typer.BadParameter("give a TRACE, --request FILE or --project DIR", param_hint="TRACE")
+    if trace is None:
+        _without_a_trace(report, request or project, ahead=ahead)
     wanted = None if request is None and project is None else asked(request, project)
     seen = None if trace is None else read_trace(trace, most=most or None)
     with working("Analysing and replaying …"):
@@ -112,6 +119,7 @@ def design(
             namespace=namespace,
             wanted=wanted,
             budget=Budget(memory_of(memory), redis=redis, workers=workers),
+            ahead=ahead,
         )
     specification = dumps_spec(found.spec)
     if output is not None:
@@ -121,8 +129,7 @@ def design(
     if report is not None:
         from cachewright.report import report as page
 
-        if seen is None:
-            raise typer.BadParameter("needs a TRACE: a report shows a forecast", param_hint="--report")
+        assert seen is not None
         forecast = scored_by(seen)(found.spec).to_json()
         write_text(report, page(forecast, found.to_json(), title=f"Cache design: {found.spec.namespace}"))
     if as_json:
@@ -138,6 +145,16 @@ def design(
         say(*(f"{kind}: {text}" for text in texts))
     if output is not None:
         say(f"next: cachewright check {output}{'' if trace is None else f' --trace {trace}'}")
+
+
+def _without_a_trace(report: Path | None, other: Path | None, *, ahead: bool) -> None:
+    """Raise `typer.BadParameter` for what only a TRACE can tell."""
+    if other is None:
+        raise typer.BadParameter("give a TRACE, --request FILE or --project DIR", param_hint="TRACE")
+    if report is not None:
+        raise typer.BadParameter("needs a TRACE: a report shows a forecast", param_hint="--report")
+    if ahead:
+        raise typer.BadParameter("needs a TRACE: it shows what follows what", param_hint="--warm-ahead")
 
 
 def memory_of(text: str | None) -> int | None:

@@ -11,8 +11,10 @@ from cachewright.capture.routes import Route
 from cachewright.capture.routing import Placed
 from cachewright.integrations.binding import Binder, Lookup, is_conditional, origin_of
 from cachewright.integrations.recall import Generations, Likeness
+from cachewright.integrations.visits import visit_of
 from cachewright.runtime.lookup import LookupRequest
 from cachewright.runtime.standing import Standing
+from cachewright.runtime.warming.heat import Visit
 from cachewright.spec.semantics import Bypass
 from cachewright.spec.target import Target
 
@@ -29,7 +31,7 @@ class Bound:
 
     A `conditional` one may be answered with 304, by the application if it gives validators.
     `placed` is None while it may not be repeated that they take this route. `standing` is the answer that was
-    decided last, if it is known how long it stands.
+    decided last, if it is known how long it stands; `visit` is what is counted of them.
     """
 
     route: Route
@@ -38,6 +40,7 @@ class Bound:
     lookup: Lookup | Bypass
     request: LookupRequest | None
     conditional: bool
+    visit: Visit | None = None
     placed: Placed | None = None
     standing: Standing | None = None
 
@@ -67,7 +70,15 @@ class Bindings:
         known = bound is not None and (bound.route, bound.path, bound.origin) == (route, path, origin)
         if bound is None or not known or not self._binder.stands(bound.lookup):
             lookup = self._binder.bind(target, context, scope)
-            bound = Bound(route, path, origin, lookup, request_of(lookup), is_conditional(context.scope))
+            bound = Bound(
+                route,
+                path,
+                origin,
+                lookup,
+                request_of(lookup),
+                is_conditional(context.scope),
+                None if isinstance(lookup, Bypass) else visit_of(lookup, context.scope),
+            )
             if digest is not None:
                 self._known.put(digest, bound, _size(bound))
         bound.placed = context.placed

@@ -13,7 +13,7 @@ from cachewright.integrations.binding import Lookup
 from cachewright.integrations.bound import Bindings, Bound
 from cachewright.integrations.comparing import COMPARED, Comparisons
 from cachewright.integrations.edge import UNCACHED
-from cachewright.integrations.parts import OUTCOMES, Outcome, Parts
+from cachewright.integrations.parts import OUTCOMES, WARMING, Outcome, Parts
 from cachewright.runtime.codec import Entry
 from cachewright.spec import semantics
 from cachewright.spec.semantics import Bypass, Serve
@@ -47,6 +47,9 @@ class Early:
         if routed is not None:
             bound.placed.put(routed)
         parts.cache.stats.hit(bound.request.target, "l1", parts.wall() - asked)
+        if parts.onlooker is not None and bound.visit is not None:
+            parts.onlooker.hit(bound.visit)
+            parts.onlooker.follow(bound.route, scope, bound.path)
         if OUTCOMES in scope:
             scope[OUTCOMES].append(_outcome(bound))
         if dressing is not None:
@@ -66,7 +69,7 @@ class Early:
             return None
         if routed is not None and routed.get("root_path", "") != bound.placed.root_path:
             return None
-        if bound.conditional or scope.get(UNCACHED) or bound.route.outdated:
+        if bound.conditional or scope.get(UNCACHED) or scope.get(WARMING) or bound.route.outdated:
             return None
         parts = self._parts
         if bound.request is None or parts.is_off(bound.request.target):

@@ -19,8 +19,10 @@ from cachewright.integrations.exchange import Exchange, Turn
 from cachewright.integrations.forms import Formed, Forms
 from cachewright.integrations.inside import Inside
 from cachewright.integrations.loading import Loading, noting_the_body
-from cachewright.integrations.parts import Parts
+from cachewright.integrations.parts import WARMING, Parts
 from cachewright.integrations.principals import Principals
+from cachewright.integrations.warmth import PREDICTED
+from cachewright.runtime.warming.account import tried
 from cachewright.spec.semantics import Bypass, Reason
 from cachewright.spec.tags import credential_tag
 from cachewright.spec.target import Target
@@ -67,7 +69,10 @@ class Edge:
                 await app(scope, receive, self._saying(formed.target, bound.lookup.reason, send))
                 return
             assert bound.request is not None
-            exchange = Exchange(self._parts, context, bound.lookup, bound.request)
+            if scope.get(WARMING) == PREDICTED and not tried(bound.lookup.key):
+                await Answer(204, (), b"").send(send)  # left alone, to be compared with
+                return
+            exchange = Exchange(self._parts, context, bound.lookup, bound.request, visit=bound.visit)
             await self._edge(exchange, app, scope, receive, send)
 
     async def _edge(
@@ -107,7 +112,9 @@ class Edge:
                 await self._parts.cache.invalidate((credential_tag(credential),))
 
     def finished(self, context: RequestContext) -> None:
-        """Nothing is left to do: fills are awaited before the last byte leaves."""
+        """Whoever looks ahead hears of it; fills are awaited before the last byte leaves."""
+        if self._parts.onlooker is not None:
+            self._parts.onlooker.answered(context)
 
     def _saying(self, target: Target, reason: Reason, send: Send) -> Send:
         """`send` for an answer that the cache had no part in."""

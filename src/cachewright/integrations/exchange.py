@@ -11,11 +11,13 @@ import msgspec
 from cachewright.capture.context import RequestContext
 from cachewright.integrations.answers import Answer
 from cachewright.integrations.binding import Lookup, is_conditional
-from cachewright.integrations.parts import OUTCOMES, Outcome, Parts
+from cachewright.integrations.parts import OUTCOMES, WARMING, Outcome, Parts
+from cachewright.integrations.visits import visit_of
 from cachewright.runtime.fleet import Landed, Lease
 from cachewright.runtime.flight import Alone, Follow, Lead
 from cachewright.runtime.lookup import Lookup as Found
 from cachewright.runtime.lookup import LookupRequest
+from cachewright.runtime.warming.heat import Visit
 from cachewright.spec import semantics
 from cachewright.spec.semantics import Bypass, Decision, Load, Reason, Serve
 
@@ -43,7 +45,8 @@ class Turn:
 class Exchange:
     """One request, with what it is looked up by, and the headers that its dependencies have set (`said`).
 
-    `plain` is the answer of a hit as the application gave it, without fields of ours.
+    `plain` is the answer of a hit as the application gave it, without fields of ours. `visit` is what is counted of
+    it, as far as that was made before.
     """
 
     parts: Parts
@@ -52,6 +55,7 @@ class Exchange:
     request: LookupRequest
     said: tuple[tuple[bytes, bytes], ...] = ()
     plain: Answer | None = None
+    visit: Visit | None = None
 
     async def seek(self, ends: ExitStack, found: Found | None = None) -> Answer | Turn | None:
         """The answer, or the turn to load one; None: the application answers as if there were no cache.
@@ -65,7 +69,7 @@ class Exchange:
         if found is None and not self.parts.at_its_word:
             found = self.parts.cache.lookup_local(self.request)
         if self.parts.dressing is not None and self.parts.dressing.reloads(self.context.scope):
-            self.parts.cache.stats.miss(self.lookup.target.name, Reason.REQUESTED)
+            self._count_miss(Reason.REQUESTED)
             return Turn(await self.ask(), Reason.REQUESTED)
         decision = None if found is None else semantics.decide(policy, found.seen, asked, dice)
         if found is None or (found.ticket is None and not isinstance(decision, Serve)):
@@ -125,12 +129,11 @@ class Exchange:
             answer = Answer.unpack(found.payload)
         except msgspec.DecodeError:
             return await self._missed(ends, found, Reason.ABSENT, fill=True)
-        stats, name = self.parts.cache.stats, self.lookup.target.name
         reason = self._unfit(answer)
         if reason is not None:
-            stats.bypassed(name, reason)
+            self.parts.cache.stats.bypassed(self.lookup.target.name, reason)
             return None
-        stats.hit(name, found.tier, self.parts.wall() - asked)
+        self._count_hit(found.tier, self.parts.wall() - asked)
         self.parts.cache.served(found)
         self.report(found, hit=True, reason=None)
         self.plain = answer
@@ -154,7 +157,7 @@ class Exchange:
     ) -> Answer | Turn | None:
         """The turn to load, or the load of another request for the same key under the same tokens."""
         parts = self.parts
-        parts.cache.stats.miss(self.lookup.target.name, reason)
+        self._count_miss(reason)
         place = await parts.cache.flights.join_or_lead(
             found.flight if fill else None, may_follow=found.may_follow(parts.wall())
         )
@@ -208,7 +211,8 @@ class Exchange:
         answer = Answer.unpack(payload)
         if self._unfit(answer) is not None:
             return Turn(found, reason, fill=False)
-        self.parts.cache.stats.shared(self.lookup.target.name)
+        if self._is_users:
+            self.parts.cache.stats.shared(self.lookup.target.name)
         self.report(found, hit=False, reason=reason)
         return self.dressed(answer, reason, stored=True, left=self.lookup.target.policy.ttl, shared=True)
 
@@ -229,6 +233,23 @@ class Exchange:
             stored=stored,
             shared=shared,
         )
+
+    @property
+    def _is_users(self) -> bool:
+        """Whether somebody sent the request: what warms is no part of the hit rate."""
+        return WARMING not in self.context.scope
+
+    def _count_hit(self, tier: str, seconds: float) -> None:
+        if self._is_users:
+            self.parts.cache.stats.hit(self.lookup.target.name, tier, seconds)
+            if self.parts.onlooker is not None:
+                self.parts.onlooker.hit(self.visit or visit_of(self.lookup, self.context.scope))
+
+    def _count_miss(self, reason: Reason) -> None:
+        if self._is_users:
+            self.parts.cache.stats.miss(self.lookup.target.name, reason)
+            if self.parts.onlooker is not None:
+                self.parts.onlooker.missed(self.visit or visit_of(self.lookup, self.context.scope))
 
     def report(
         self,

@@ -32,6 +32,7 @@ from cachewright.integrations.desk import Desk
 from cachewright.integrations.dressing import dressing_of
 from cachewright.integrations.early import Early
 from cachewright.integrations.edge import Edge
+from cachewright.integrations.foresight import Foresight
 from cachewright.integrations.holding import answering_last
 from cachewright.integrations.opentelemetry import observe
 from cachewright.integrations.operating import Operating
@@ -109,6 +110,7 @@ class Installed:
         self._operating: Operating | None = None
         self._desk: Desk | None = None
         self._warmer: Warmer | None = None
+        self._foresight: Foresight | None = None
         self._state: Mapping[str, Any] = {}
         token = surroundings.admin_token
         self._admin = Admin(token, lambda: self._desk) if token else None
@@ -142,7 +144,25 @@ class Installed:
             on_alarm=self._surroundings.on_alarm,
             directory=self._surroundings.stats_dir,
         )
-        self._warmer = self._warmed(self.cache, plan, document.spec)
+        warmth = Warmth(
+            self,
+            plan,
+            state=lambda: self._state,
+            base_url=self._surroundings.warm_url,
+            warm_as=self._surroundings.warm_as,
+        )
+        self._warmer = self._warmed(self.cache, warmth, document.spec)
+        if not self._surroundings.at_its_word:
+            self._foresight = Foresight(
+                document.spec.cache_warming,
+                plan,
+                warmth.ask,
+                clock=time.monotonic,
+                wall=time.time,
+                held=self.cache.tokens.held,
+                warm_as=self._surroundings.warm_as,
+            )
+            self.cache.tell(self._foresight.invalidated)
         self._desk = Desk(
             self.cache, plan, operating, self.figures, self._surroundings.stats_dir, warmer=self._warmer
         )
@@ -171,6 +191,7 @@ class Installed:
             loading=loading,
             switches=operating.switches,
             dressing=None if self._surroundings.at_its_word else dressing_of(document.spec, plan),
+            onlooker=self._foresight,
         )
         cdn = document.spec.configuration.cdn
         if cdn.purge_url is not None and not parts.at_its_word:
@@ -195,15 +216,11 @@ class Installed:
         )
         return watched, SafeSinks(self._count, writes, eyes, distrust=eyes.lost_sight)
 
-    def _warmed(self, cache: Engine, plan: Plan, spec: CachingSpecification) -> Warmer:
-        around = self._surroundings
-        warmth = Warmth(
-            self, plan, state=lambda: self._state, base_url=around.warm_url, warm_as=around.warm_as
-        )
+    def _warmed(self, cache: Engine, warmth: Warmth, spec: CachingSpecification) -> Warmer:
         return Warmer(
             cache,
             jobs_of(spec.cache_warming),
-            loaders=around.loaders or {},
+            loaders=self._surroundings.loaders or {},
             send=warmth.send,
             requests=warmth.requests,
             threshold=spec.cache_warming.monitoring.progress_threshold,
@@ -216,9 +233,10 @@ class Installed:
         targets = counted.pop("targets")
         told = {} if self._operating is None else self._operating.figures()
         warming = [] if self._warmer is None else self._warmer.progress()
+        foreseen = {} if self._foresight is None else self._foresight.figures()
         counts = {"targets": targets, "cache": counted, "database": self._count.snapshot()}
         compared = {} if self._comparisons is None else self._comparisons.figures()
-        return {**counts, **told, "warming": warming, "compared": compared}
+        return {**counts, **told, "warming": warming, "compared": compared, **foreseen}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application (ASGI)."""
@@ -250,6 +268,8 @@ class Installed:
                 await self.cache.agreement.settled()  # what is compared before that would be no cached answer
         if self._operating is not None:
             self._operating.start()
+        if self._foresight is not None:
+            self._foresight.start()
         self._statistics.start()
 
     def _lifespan(self, send: Send) -> Send:
@@ -277,6 +297,8 @@ class Installed:
             self._comparisons.close()
         if self._warmer is not None:
             await self._warmer.aclose(_FINISH_SECONDS)
+        if self._foresight is not None:
+            await self._foresight.aclose(_FINISH_SECONDS)
         if self._operating is not None:
             await self._operating.aclose()
         if isinstance(self._app, Watched):

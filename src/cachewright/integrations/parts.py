@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from cachewright.capture.context import RequestContext
 from cachewright.integrations.binding import Binder
 from cachewright.integrations.dressing import Dressing
+from cachewright.integrations.visits import Onlooker
 from cachewright.integrations.writes import DatabaseEyes
 from cachewright.runtime.engine import Engine
 from cachewright.runtime.switches import Switches
@@ -16,6 +17,8 @@ from cachewright.spec.target import Plan
 
 #: A scope may carry a list under this key; what became of the request is appended to it.
 OUTCOMES = "cachewright.outcomes"
+#: A scope with this key belongs to a request that nobody sent: it warms. It is counted apart from those of users.
+WARMING = "cachewright.warming"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ class Parts:
     `at_its_word` takes the specification at its word: guards are reported but refuse nothing (`verify`).
     `wall` tells wall seconds, `clock` monotonic ns, `dice` a number in [0, 1). `loading` holds the
     requests whose load is under way. `dressing` puts headers of the cache's own on answers, where there are any.
+    `onlooker` is told what users ask for, where anybody wants to know.
     """
 
     plan: Plan
@@ -55,6 +59,7 @@ class Parts:
     loading: set[RequestContext] = field(default_factory=set)
     switches: Switches | None = None
     dressing: Dressing | None = None
+    onlooker: Onlooker | None = None
 
     def is_off(self, target: str) -> bool:
         """Whether somebody, or an alarm, has turned the target off for now."""

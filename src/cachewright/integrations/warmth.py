@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from cachewright.capture.asgi import ASGIApp, Message
 from cachewright.errors import ApplicationError, UsageError
-from cachewright.integrations.parts import OUTCOMES, Outcome
+from cachewright.integrations.parts import OUTCOMES, WARMING, Outcome
 from cachewright.runtime.warming.warmer import Loader, WarmRequest
 from cachewright.spec.target import Plan, Target
 
@@ -18,6 +19,30 @@ from cachewright.spec.target import Plan, Target
 Identity = Callable[..., Mapping[str, str]]
 #: Parameters of a query that say on whose behalf it is, and are none of the request.
 WHO = ("user", "user_id", "tenant", "tenant_id")
+#: Why a request is sent that no user sends.
+Purpose = Literal["warmed", "refilled", "predicted"]
+PREDICTED: Purpose = "predicted"
+_OK = 200
+_STORED = (_OK, 404)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What became of a request that was sent to warm with: its status, and what the cache did (None: nothing)."""
+
+    status: int
+    outcome: Outcome | None
+
+    @property
+    def found(self) -> bool:
+        """Whether it was there already."""
+        return self.outcome is not None and self.outcome.hit
+
+    @property
+    def stored(self) -> bool:
+        """Whether it is there now."""
+        outcome = self.outcome
+        return outcome is not None and (outcome.hit or (self.status in _STORED and not outcome.refused))
 
 
 class Warmth:
@@ -62,10 +87,22 @@ class Warmth:
                 )
             headers = self._warm_as(**who)
         given = {key: value for key, value in params.items() if key not in who}
-        return [WarmRequest(_path(target, given), headers)]
+        return [WarmRequest(path_of(target, given), headers)]
 
     async def send(self, request: WarmRequest) -> str | None:
         """Send one request; why nothing was stored, None where it was, or was there already."""
+        sent = await self.ask(request)
+        if sent.stored:
+            return None
+        path = request.path.partition("?")[0]
+        outcome = sent.outcome
+        why = (
+            ", ".join(outcome.refused) if outcome is not None and outcome.refused else f"status {sent.status}"
+        )
+        return f"{path}: {'not looked up' if outcome is None and sent.status == _OK else why}"
+
+    async def ask(self, request: WarmRequest, purpose: Purpose = "warmed") -> Sent:
+        """Send one request, and see what became of it."""
         outcomes: list[Outcome] = []
         status = 0
 
@@ -77,37 +114,31 @@ class Warmth:
             if message["type"] == "http.response.start":
                 status = message["status"]
 
-        path, _, query = request.path.partition("?")
-        await self._app(self._scope(path, query, request.headers, outcomes), receive, send)
-        if outcomes and outcomes[-1].hit:
-            return None
-        if outcomes and status in (200, 404) and not outcomes[-1].refused:
-            return None
-        why = ", ".join(outcomes[-1].refused) if outcomes and outcomes[-1].refused else f"status {status}"
-        return f"{path}: {'not looked up' if not outcomes and status == 200 else why}"
+        scope = {**self._scope(request), OUTCOMES: outcomes, WARMING: purpose}
+        await self._app(scope, receive, send)
+        return Sent(status, outcomes[-1] if outcomes else None)
 
-    def _scope(
-        self, path: str, query: str, headers: Mapping[str, str], outcomes: list[Outcome]
-    ) -> dict[str, Any]:
-        sent = {"host": self._base.netloc, "user-agent": "cachewright-warming", **headers}
+    def _scope(self, request: WarmRequest) -> dict[str, Any]:
+        path, _, query = request.path.partition("?")
+        sent = {"host": self._base.netloc, "user-agent": "cachewright-warming", **request.headers}
+        scheme = request.scheme or self._base.scheme
         host, port = self._base.hostname or "localhost", self._base.port
         return {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
             "http_version": "1.1",
             "method": "GET",
-            "scheme": self._base.scheme,
+            "scheme": scheme,
             "path": unquote(path),
             "raw_path": quote(path, safe="/%").encode(),
             "query_string": query.encode(),
-            "root_path": "",
+            "root_path": request.root_path,
             "headers": [
                 (key.lower().encode("latin-1"), value.encode("latin-1")) for key, value in sent.items()
             ],
-            "server": (host, port or (443 if self._base.scheme == "https" else 80)),
+            "server": (host, port or (443 if scheme == "https" else 80)),
             "client": ("127.0.0.1", 0),
             "state": dict(self._state()),
-            OUTCOMES: outcomes,
         }
 
 
@@ -116,7 +147,8 @@ _SIGN = (
 )
 
 
-def _path(target: Target, given: Mapping[str, Any]) -> str:
+def path_of(target: Target, given: Mapping[str, Any]) -> str:
+    """The path and query string of `target` with these parameters. Raises `UsageError` where one is missing."""
     left = dict(given)
     path = target.template
     for key in given:

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cachewright.design.ahead import with_warming_ahead
 from cachewright.design.budget import Budget
 from cachewright.design.planner import design
 from cachewright.design.result import Design
@@ -65,26 +66,27 @@ def designed(
     namespace: str | None = None,
     wanted: Asked | None = None,
     budget: Budget | None = None,
+    ahead: bool = False,
 ) -> Design:
-    """The design for a trace, every option scored by a replay of it; for a request; or for both."""
+    """The design for a trace, every option scored by a replay of it; for a request; or for both.
+
+    With `ahead` what the trace shows to follow is loaded ahead.
+    """
     if trace is None:
         assert wanted is not None
         from cachewright.design.written.planner import design_written
 
         return design_written(wanted.document, wanted.backend, now=now, namespace=namespace)
+    score = scored_by(trace)
     if wanted is not None:
         from cachewright.design.both import design_both
 
-        return design_both(
-            trace,
-            wanted.document,
-            wanted.backend,
-            now=now,
-            namespace=namespace,
-            score=scored_by(trace),
-            budget=budget,
+        found = design_both(
+            trace, wanted.document, wanted.backend, now=now, namespace=namespace, score=score, budget=budget
         )
-    return design(trace, now=now, namespace=namespace, score=scored_by(trace), budget=budget)
+    else:
+        found = design(trace, now=now, namespace=namespace, score=score, budget=budget)
+    return with_warming_ahead(found, trace) if ahead else found
 
 
 def scored_by(trace: Trace) -> Callable[[CachingSpecification], Outcome]:

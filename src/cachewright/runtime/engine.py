@@ -289,7 +289,13 @@ class Engine:
 
     def tell(self, told: Callable[[Collection[str]], None]) -> None:
         """From now on call `told` with the tags of every invalidation made in this process, in any thread."""
-        self._core.told = told
+        before = self._core.told
+
+        def tell_all(tags: Collection[str]) -> None:
+            before(tags)
+            told(tags)
+
+        self._core.told = tell_all
 
     def lookup_local(self, request: LookupRequest) -> Lookup | None:
         """What this process may answer without asking anybody, or None; in any thread, without waiting.

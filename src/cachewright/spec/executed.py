@@ -33,6 +33,8 @@ DESCRIPTIVE: frozenset[str] = frozenset(
         "cache_targets[].computation_cost_ms",
         "cache_targets[].update_frequency",
         "cache_warming.strategies[].trigger",
+        "cache_warming.predictive.behavior_pattern",
+        "cache_warming.predictive.transitions[].probability",
         "implementation.cache_layer",
         "implementation.cache_interceptor[].name",
     }
@@ -54,6 +56,14 @@ EXECUTED: frozenset[str] = frozenset(
         "cache_warming.scheduled.queries[].params",
         "cache_warming.scheduled.queries[].expected_results",
         "cache_warming.monitoring",
+        "cache_warming.strategies[].type",
+        "cache_warming.predictive.user_based",
+        "cache_warming.predictive.cache_keys",
+        "cache_warming.predictive.transitions[].after",
+        "cache_warming.predictive.transitions[].load",
+        "cache_warming.predictive.transitions[].params",
+        "cache_warming.predictive.transitions[].hours",
+        "cache_warming.ahead",
         "namespace",
         "consistency.l1_lease_ms",
         "consistency.strict",
@@ -111,10 +121,6 @@ _BY_TYPE = "entries are evicted by their type"
 
 #: Fields of which some values are executed: the test, and what to say of the others.
 PARTLY: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "cache_warming.strategies[].type": (
-        lambda value: value != "predictive",
-        "nothing is predicted yet",
-    ),
     "cache_strategy.hierarchy_level": (lambda value: value in _LEVELS, _THREE_LEVELS),
     "cache_targets[].levels": (lambda value: value != ("l4",), _NOT_ALONE),
     "cache_targets[].strategy.hierarchy_level": (lambda value: value in (None, *_LEVELS), _THREE_LEVELS),
@@ -137,7 +143,6 @@ INSTEAD: Mapping[str, str] = {
     "cache_strategy.pattern": "only cache_through is executed yet",
     "cache_strategy.eviction_policy.priority_callable": _BY_TYPE,
     "cache_targets[].strategy.eviction_policy.priority_callable": _BY_TYPE,
-    "cache_warming.predictive": "nothing is predicted yet",
     "cache_warming": "an entry is stored under its target's own key",
 }
 

@@ -13,16 +13,19 @@ from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
 
-from cachewright.errors import CachewrightError, StoreUnavailableError
+from cachewright.errors import CachewrightError, StoreUnavailableError, UsageError
 from cachewright.runtime.engine import Engine
 from cachewright.runtime.settings import Clock
 from cachewright.runtime.tasks import Tasks
 from cachewright.runtime.warming.jobs import ON_STARTUP, Job, spread
 from cachewright.runtime.warming.progress import Progress
 from cachewright.runtime.warming.timetable import due_after, is_open
-from cachewright.spec.warming import WarmupQuery
+from cachewright.spec.warming import TOP_USERS, WarmupQuery
 
 AT_ONCE = 2
+#: The loader that says who the most active users are: called with `most`, it returns ids, or mappings with `user`
+#: and `tenant`, the most active first.
+ACTIVE_USERS = "active_users"
 #: For how long (s) a job belongs to the process that took it; one that dies is taken over after that.
 _CLAIM_SECONDS = 600.0
 _MOST_LOADS = 100_000
@@ -32,10 +35,15 @@ _log = logging.getLogger("cachewright")
 
 @dataclass(frozen=True, slots=True)
 class WarmRequest:
-    """A GET of the application to warm with: `path` with its query string, and headers that say who asks."""
+    """A GET of the application to warm with: `path` with its query string, and headers that say who asks.
+
+    `scheme` and `root_path` are those under which somebody asked for it before; None: what is declared.
+    """
 
     path: str
     headers: Mapping[str, str] = field(default_factory=dict)
+    scheme: str | None = None
+    root_path: str = ""
 
 
 #: Loads something (by calling a cached function), or says which requests do.
@@ -163,12 +171,28 @@ class Warmer:
 
     async def _of(self, name: str, params: dict[str, Any], progress: Progress) -> list[Load]:
         """The requests that a target or a loader stands for; a loader that returned none has loaded by itself."""
+        if TOP_USERS in params:
+            return [
+                load for own in await self._for_users(params) for load in await self._of(name, own, progress)
+            ]
         loader = self._loaders.get(name)
         requests = self._requests(name, params) if loader is None else await _called(loader, params)
         if requests is None:
             progress.loaded(None)
             return []
         return [self._sending(request) for request in requests]
+
+    async def _for_users(self, params: dict[str, Any]) -> list[dict[str, Any]]:
+        """The same parameters on behalf of each of the most active users. Raises `UsageError`."""
+        active = self._loaders.get(ACTIVE_USERS)
+        if active is None:
+            raise UsageError(
+                "who the most active users are is not known", hint=f"register a loader named {ACTIVE_USERS}"
+            )
+        most = params[TOP_USERS]
+        others = {name: value for name, value in params.items() if name != TOP_USERS}
+        users = list(await _returned(active, {"most": most}) or ())[:most]
+        return [{**others, **(user if isinstance(user, Mapping) else {"user": user})} for user in users]
 
     def _sending(self, request: WarmRequest) -> Load:
         return lambda: self._send(request)
@@ -210,13 +234,18 @@ class Warmer:
 
 
 async def _called(loader: Loader, params: dict[str, Any]) -> Iterable[WarmRequest] | None:
+    found = await _returned(loader, params)
+    return None if found is None else list(found)
+
+
+async def _returned(loader: Loader, params: dict[str, Any]) -> Any:
     if inspect.iscoroutinefunction(loader):
         found = await loader(**params)
     else:
         found = await asyncio.to_thread(loader, **params)
         if inspect.isawaitable(found):
             found = await found
-    return None if found is None else list(found)
+    return found
 
 
 async def _outcome(load: Load) -> str | None:
