@@ -28,7 +28,8 @@ from cachewright.runtime.engine import Engine
 from cachewright.runtime.settings import Settings, boottime
 from cachewright.simulator.judge import Judge
 from cachewright.simulator.lookups import prepare
-from cachewright.simulator.replay import ReplaySettings, _late, _Replay
+from cachewright.simulator.playing import Playing, late
+from cachewright.simulator.settings import ReplaySettings
 from cachewright.spec.target import Plan
 
 TODO = """
@@ -69,7 +70,7 @@ LEARNED = (
 
 def replay_counts(trace: Trace, plan: Plan) -> dict:
     prepared = prepare(trace, plan)
-    return replayed(prepared, _Replay(prepared, ReplaySettings(), Judge(trace, prepared), _late).run())
+    return replayed(prepared, Playing(prepared, ReplaySettings(), Judge(trace, prepared), late).run())
 
 
 async def runtime_counts(trace: Trace, plan: Plan) -> dict:

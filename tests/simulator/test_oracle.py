@@ -10,7 +10,9 @@ from tests.simulator.recording import MS, Recording, plan_of
 
 from cachewright.simulator.judge import Judge
 from cachewright.simulator.lookups import prepare
-from cachewright.simulator.replay import ReplaySettings, _late, _Replay, replay
+from cachewright.simulator.playing import Playing, late
+from cachewright.simulator.replay import replay
+from cachewright.simulator.settings import ReplaySettings
 
 PLAN = """
 identity: {{user: "claim:sub"}}
@@ -134,7 +136,7 @@ def test_hits_equal_the_oracle(seed: int, overlapping: bool) -> None:
     trace = recorded(reads, writes).trace()
     plan = plan_of(PLAN.format(ttl=ttl))
     prepared = prepare(trace, plan)
-    run = _Replay(prepared, ReplaySettings(), Judge(trace, prepared), _late).run()
+    run = Playing(prepared, ReplaySettings(), Judge(trace, prepared), late).run()
     expected = oracle_hits(reads, writes, ttl * 1000)
     assert {number - 1 for number in run.hits} == expected
     assert len(expected) > 20

@@ -10,7 +10,8 @@ from tests.simulator.recording import Recording, plan_of
 from cachewright.errors import NotEnoughEvidenceError
 from cachewright.evidence.trace import VolatileSeen
 from cachewright.simulator.outcome import Outcome, RouteOutcome
-from cachewright.simulator.replay import ReplaySettings, replay
+from cachewright.simulator.replay import replay
+from cachewright.simulator.settings import ReplaySettings
 
 LIST = "SELECT id, title FROM tasks WHERE user_id = ?"
 TITLE = "UPDATE tasks SET title = ? WHERE id = ? AND user_id = ?"

@@ -14,30 +14,42 @@ import hashlib
 import json
 import sqlite3
 from array import array
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
 
 from cachewright.spec.identity import carried
 
-_HASHES = 2**64
+_HASHES = 2.0**64
 #: A key with more than this share of its route's budget is thinned in time.
 _HOT = 0.1
 _STRETCHES = 400
 _LEAST_IN_STRETCH = 25
 _PRINCIPALS = ("claim.sub",)
 _READS = frozenset({"GET", "HEAD"})
+#: Keys whose numbers are remembered while a recording is read.
+_REMEMBERED = 500_000
+
+Whole = npt.NDArray[np.int64]
+Real = npt.NDArray[np.float64]
 
 
-@dataclass(slots=True)
-class _Keys:
-    """The key of every request that may be left out, and how often each key is asked for, by route."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Readers:
+    """The requests that may be left out, as columns: by request, and by key.
 
-    ids: array[int] = field(default_factory=lambda: array("q"))
-    routes: array[int] = field(default_factory=lambda: array("q"))
-    started: array[int] = field(default_factory=lambda: array("q"))
-    keys: array[int] = field(default_factory=lambda: array("Q"))
-    counts: dict[int, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
+    `place` is where the key of a request stands among `keys`, `counts` (how often it is asked for) and `routes`.
+    """
+
+    ids: Whole
+    started: Whole
+    place: Whole
+    keys: npt.NDArray[np.uint64]
+    counts: Whole
+    routes: Whole
 
 
 def thin(connection: sqlite3.Connection, most: int) -> Mapping[int, float]:
@@ -49,32 +61,49 @@ def thin(connection: sqlite3.Connection, most: int) -> Mapping[int, float]:
     (requests,) = connection.execute("SELECT count(*) FROM request").fetchone()
     if requests <= most:
         return {}
-    keys = _keys_of(connection)
-    weights = dict(_kept(keys, _budgets(keys, most)))
-    if len(weights) == len(keys.ids):
-        return {}
-    _show(connection, weights)
-    return weights
-
-
-def _keys_of(connection: sqlite3.Connection) -> _Keys:
-    """Read the recording once."""
     writers = _writers(connection)
+    readers = _readers(connection, writers)
+    weights = _weights(readers, most)
+    if np.all(weights > 0):
+        return {}
+    kept = np.flatnonzero(weights)
+    found = dict(zip(readers.ids[kept].tolist(), weights[kept].tolist(), strict=True))
+    _show(connection, found, writers)
+    return found
+
+
+def _readers(connection: sqlite3.Connection, writers: frozenset[int]) -> _Readers:
+    """Read the recording once."""
     private = _private(connection)
     parts = _KeyParts(connection)
-    found = _Keys()
-    for number, route, method, started, names, ids, credential in connection.execute(
-        "SELECT id, route, method, started, value_names, value_ids, credential FROM request ORDER BY started, id"
+    ids, routes, started, keys = array("q"), array("q"), array("q"), array("Q")
+    known: dict[tuple[int, int, str, str | None], int] = {}
+    for number, route, method, began, names, values, credential in connection.execute(
+        "SELECT id, ifnull(route, 0), method, started, value_names, value_ids, credential FROM request"
     ):
-        if number in writers or method not in _READS:
+        if method not in _READS or number in writers:
             continue
-        key = parts.key(route or 0, names, ids, credential if route in private else None)
-        found.ids.append(number)
-        found.routes.append(route or 0)
-        found.started.append(started)
-        found.keys.append(key)
-        found.counts[route or 0][key] += 1
-    return found
+        same = route, names, values, credential if route in private else None
+        key = known.get(same)
+        if key is None:
+            if len(known) >= _REMEMBERED:
+                known.clear()
+            key = known[same] = parts.key(*same)
+        ids.append(number)
+        routes.append(route)
+        started.append(began)
+        keys.append(key)
+    distinct, first, place, counts = np.unique(
+        np.asarray(keys), return_index=True, return_inverse=True, return_counts=True
+    )
+    return _Readers(
+        ids=np.asarray(ids),
+        started=np.asarray(started),
+        place=place,
+        keys=distinct,
+        counts=counts,
+        routes=np.asarray(routes)[first],
+    )
 
 
 def _writers(connection: sqlite3.Connection) -> frozenset[int]:
@@ -137,87 +166,82 @@ class _KeyParts:
         return str(self._same.get(int(number), number))
 
 
-def _budgets(keys: _Keys, most: int) -> dict[int, float]:
+def _weights(readers: _Readers, most: int) -> Real:
+    """For how many requests each one stands, 0 for those that are left out."""
+    weights = np.zeros(len(readers.ids))
+    of_key = np.zeros(len(readers.keys))
+    for route, budget in _budgets(readers, most).items():
+        here = np.flatnonzero(readers.routes == route)
+        counts = readers.counts[here]
+        slope, hot, every = _chance(counts, budget)
+        chances = np.minimum(1.0, slope * counts)
+        drawn = (counts <= hot) & (readers.keys[here] < chances * _HASHES)
+        of_key[here[drawn]] = 1 / chances[drawn]
+        for key in here[counts > hot].tolist():
+            found = np.flatnonzero(readers.place == key)
+            weights[found] = _in_stretches(readers, found, int(readers.keys[key]), every)
+    cold = of_key[readers.place]
+    return np.where(cold > 0, cold, weights)
+
+
+def _budgets(readers: _Readers, most: int) -> dict[int, float]:
     """How many requests of each route may be kept: all of the rare routes, an equal share of the others."""
     left, budgets = float(most), {}
-    waiting = sorted(keys.counts, key=lambda route: (keys.counts[route].total(), route))
+    totals: dict[int, int] = defaultdict(int)
+    for route in np.unique(readers.routes).tolist():
+        totals[route] = int(readers.counts[readers.routes == route].sum())
+    waiting = sorted(totals, key=lambda route: (totals[route], route))
     for number, route in enumerate(waiting):
-        budgets[route] = min(float(keys.counts[route].total()), left / (len(waiting) - number))
+        budgets[route] = min(float(totals[route]), left / (len(waiting) - number))
         left -= budgets[route]
     return budgets
 
 
-def _kept(keys: _Keys, budgets: Mapping[int, float]) -> Iterator[tuple[int, float]]:
-    """The requests that are kept, with how many each stands for."""
-    chances = {route: _chance(keys.counts[route], budget) for route, budget in budgets.items()}
-    stretches = _Stretches(min(keys.started, default=0), max(keys.started, default=0))
-    first: dict[int, bool] = {}
-    of_hot: dict[int, Counter[bool]] = defaultdict(Counter)
-    for number, route, started, key in zip(keys.ids, keys.routes, keys.started, keys.keys, strict=True):
-        count, (_, hot, every) = keys.counts[route][key], chances[route]
-        if count > hot and (begins := stretches.begins(key, count, started, every)) is not None:
-            first[number] = begins
-            of_hot[key][begins] += 1
-    for number, route, key in zip(keys.ids, keys.routes, keys.keys, strict=True):
-        count, (slope, hot, _) = keys.counts[route][key], chances[route]
-        chance = min(1.0, slope * count)
-        if number in first:
-            inner = of_hot[key][False]
-            yield (
-                number,
-                1.0
-                if first[number] and inner
-                else (count - of_hot[key][True] * bool(inner)) / (inner or of_hot[key][True]),
-            )
-        elif count <= hot and key < chance * _HASHES:
-            yield number, 1 / chance
+def _in_stretches(readers: _Readers, found: Whole, key: int, every: int) -> Real:
+    """What the requests of a hot key stand for, of which one stretch of time in `every` is kept.
+
+    Stretches are so long that the key is asked for often within one.
+    """
+    begin, end = int(readers.started.min()), int(readers.started.max())
+    pieces = min(_STRETCHES, max(2 * every, len(found) // _LEAST_IN_STRETCH))
+    stretch = (readers.started[found] - begin) * pieces // max(1, end - begin)
+    kept = (stretch + key % every) % every == 0
+    order = np.lexsort((readers.ids[found], readers.started[found]))
+    in_time = order[kept[order]]
+    first = np.zeros(len(found), dtype=bool)
+    if every > 1:
+        first[in_time[np.flatnonzero(np.diff(stretch[in_time], prepend=-1))]] = True
+    inner = int(kept.sum()) - int(first.sum())
+    if not inner:
+        return np.where(kept, len(found) / max(1, int(first.sum())), 0.0)
+    return np.where(first, 1.0, np.where(kept, (len(found) - int(first.sum())) / inner, 0.0))
 
 
-class _Stretches:
-    """Stretches of time, for each hot key so long that it is asked for often within one."""
-
-    def __init__(self, begin: int, end: int) -> None:
-        self._begin, self._span = begin, max(1, end - begin)
-        self._last: dict[int, int] = {}
-
-    def begins(self, key: int, count: int, started: int, every: int) -> bool | None:
-        """Whether this request is the first of a stretch that is kept; None where its stretch is not."""
-        pieces = min(_STRETCHES, max(2 * every, count // _LEAST_IN_STRETCH))
-        stretch = (started - self._begin) * pieces // self._span
-        if (stretch + key) % every:
-            return None
-        first = every > 1 and self._last.get(key) != stretch
-        self._last[key] = stretch
-        return first
-
-
-def _chance(counts: Counter[int], budget: float) -> tuple[float, float, int]:
+def _chance(counts: Whole, budget: float) -> tuple[float, float, int]:
     """The chance of a key for each of its requests; from which count on a key is hot, and its stretches."""
-    total = counts.total()
+    total = int(counts.sum())
     if budget >= total:
         return 1.0, float(total), 1
     hot = max(1.0, _HOT * budget)
-    sizes = Counter(counts.values())
-    heavy = sum(size * keys for size, keys in sizes.items() if size > hot)
+    heavy = int(counts[counts > hot].sum())
     every = max(1, -int(-2 * heavy // budget)) if heavy else 1
-    rest = {size: keys for size, keys in sizes.items() if size <= hot}
+    rest = counts[counts <= hot]
     room = budget - heavy / every
     low, high = 0.0, 1.0
     for _ in range(60):
         slope = (low + high) / 2
-        if sum(size * keys * min(1.0, slope * size) for size, keys in rest.items()) > room:
+        if float((rest * np.minimum(1.0, slope * rest)).sum()) > room:
             high = slope
         else:
             low = slope
     return low, hot, every
 
 
-def _show(connection: sqlite3.Connection, weights: Mapping[int, float]) -> None:
+def _show(connection: sqlite3.Connection, weights: Mapping[int, float], writers: frozenset[int]) -> None:
     """Let the rows of everything else disappear behind views of the same names."""
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute("CREATE TEMP TABLE kept (id integer PRIMARY KEY)")
     connection.executemany("INSERT INTO kept VALUES (?)", ((number,) for number in weights))
-    writers = _writers(connection)
     connection.executemany("INSERT OR IGNORE INTO kept VALUES (?)", ((number,) for number in writers))
     connection.execute(
         "INSERT OR IGNORE INTO kept SELECT id FROM main.request WHERE method NOT IN ('GET', 'HEAD')"

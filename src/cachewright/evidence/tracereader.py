@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from cachewright.evidence.parts import all_parts, files_beside
-from cachewright.evidence.thinning import thin
 from cachewright.evidence.trace import (
     ImageSeen,
     ParamSeen,
@@ -55,8 +54,11 @@ def read_trace(path: Path | str, *, most: int | None = None) -> Trace:
 
 
 def _read(connection: sqlite3.Connection, most: int | None) -> Trace:
-    weights = {} if most is None else thin(connection, most)
-    return _Reader(connection, weights).trace()
+    if most is None:
+        return _Reader(connection, {}).trace()
+    from cachewright.evidence.thinning import thin
+
+    return _Reader(connection, thin(connection, most)).trace()
 
 
 @dataclass(slots=True)

@@ -29,12 +29,16 @@ def _counts() -> dict[str, float]:
 
 @dataclass(slots=True)
 class Run:
-    """What one replay counted by route; `hits` has the moment of the lookup (ns) by number of request.
+    """What one pass counted by route; `hits` has the moment of the lookup (ns) by number of request.
 
+    `remote` are the hits that the shared store answered, where it is told apart from memory. `moved` are bytes:
+    `served` from the cache, `stored` in it, `from_shared` and `to_shared` over the network where that is known.
     Counts are of the whole recording: a lookup that stands for several counts as so many.
     """
 
     hits: dict[int, int] = field(default_factory=dict)
+    remote: set[int] = field(default_factory=set)
+    moved: dict[int, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     hits_of: dict[int, float] = field(default_factory=lambda: defaultdict(float))
     lookups_of: dict[int, float] = field(default_factory=lambda: defaultdict(float))
     keys_of: dict[int, dict[tuple[str, ...], list[float]]] = field(default_factory=lambda: defaultdict(dict))
@@ -47,11 +51,23 @@ class Run:
     peak_entries: int = 0
     peak_bytes: int = 0
 
-    def hit(self, lookup: Lookup) -> None:
-        """The entry was served."""
+    def hit(self, lookup: Lookup, *, remote: bool = False) -> None:
+        """The entry was served, by the shared store if it is `remote`."""
         self.hits[lookup.request.id] = lookup.at
+        size = round(lookup.request.size * lookup.weight)
+        self.moved[lookup.route.id]["served"] += size
+        if remote:
+            self.remote.add(lookup.request.id)
+            self.moved[lookup.route.id]["from_shared"] += size
         self.hits_of[lookup.route.id] += lookup.weight
         self._looked_up(lookup, hit=True)
+
+    def filled(self, lookup: Lookup, *, remote: bool) -> None:
+        """A load was kept, in the shared store if it is `remote`."""
+        size = round(lookup.request.size * lookup.weight)
+        self.moved[lookup.route.id]["stored"] += size
+        if remote:
+            self.moved[lookup.route.id]["to_shared"] += size
 
     def missed(self, lookup: Lookup, reason: Reason) -> None:
         """The application was asked."""
@@ -102,13 +118,22 @@ class Run:
 
 
 def figures(
-    trace: Trace, prepared: Prepared, runs: Sequence[Run], word: Run, *, hit_ms: float, details: int
+    trace: Trace,
+    prepared: Prepared,
+    runs: Sequence[Run],
+    word: Run,
+    *,
+    hit_ms: float,
+    network_ms: float = 0.0,
+    tiers: bool = False,
+    details: int,
 ) -> Outcome:
     """The outcome of `runs`: the last one is told, the others bracket it.
 
     Wrong answers are those of the run that has most of them: no way to fill may be worse than what is said.
     `word` is the run that takes the specification at its word, without the guards that keep a runtime from
-    filling what an incomplete one does not cover; nothing else is told of it.
+    filling what an incomplete one does not cover; nothing else is told of it. With `tiers`, hits in memory are told
+    from those of the shared store, which alone take `network_ms` more.
     """
     served = runs[-1]
     worst = max((*runs, word), key=lambda run: run.wrong_of.total())
@@ -116,7 +141,7 @@ def figures(
     for request in trace.requests:
         if request.route is not None:
             requests[request.route].append(request)
-    told = _Teller(trace, prepared, runs, served, worst, hit_ms)
+    told = _Teller(trace, prepared, runs, served, worst, hit_ms, network_ms, tiers)
     rates = [run.rate for run in runs if run.rate is not None]
     return Outcome(
         routes=tuple(
@@ -146,6 +171,8 @@ class _Teller:
     served: Run
     worst: Run
     hit_ms: float
+    network_ms: float
+    tiers: bool
 
     def route(self, route: int, name: str, requests: Collection[RequestSeen]) -> RouteOutcome:
         served = self.served
@@ -177,12 +204,33 @@ class _Teller:
             wrong_answers=self.worst.wrong_of[route],
             undecided=self.worst.undecided_of[route],
             margin=served.margin_of(route),
+            bytes=self._bytes(route),
+            from_memory=self._from_memory(requests),
+        )
+
+    def _bytes(self, route: int) -> Mapping[str, int | None]:
+        moved = self.served.moved[route]
+        network = {name: moved[name] if self.tiers else None for name in ("from_shared", "to_shared")}
+        return {"served": moved["served"], "stored": moved["stored"], **network}
+
+    def _from_memory(self, requests: Iterable[RequestSeen]) -> int | None:
+        """Hits that no other process was asked for."""
+        if not self.tiers:
+            return None
+        served = self.served
+        return round(
+            sum(
+                self.trace.weight(r.id) for r in requests if r.id in served.hits and r.id not in served.remote
+            )
         )
 
     def _after(self, request: RequestSeen) -> float:
         """A hit takes what came before the lookup, and the hit itself."""
         at = self.served.hits.get(request.id)
-        return _duration(request) if at is None else (at - request.started) / _MILLISECOND + self.hit_ms
+        if at is None:
+            return _duration(request)
+        near = self.tiers and request.id not in self.served.remote
+        return (at - request.started) / _MILLISECOND + self.hit_ms + (0.0 if near else self.network_ms)
 
 
 def _most_first(counts: Mapping[str, float]) -> dict[str, int]:

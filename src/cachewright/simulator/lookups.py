@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any, Literal
@@ -28,8 +28,10 @@ from cachewright.spec.identity import variant_claims
 from cachewright.spec.keys import ANONYMOUS, UnboundFieldError
 from cachewright.spec.learning import NOTHING
 from cachewright.spec.semantics import LoadFacts, Reason, Scope
-from cachewright.spec.tags import ColumnSets, TagTemplate, bulk_tag, column_sets, read_alternatives, table_tag
+from cachewright.spec.tags import TagTemplate, bulk_tag, column_sets, read_alternatives, table_tag
 from cachewright.spec.target import Plan, Target
+
+Key = tuple[str, ...]
 
 _NANOSECONDS = 1_000_000_000
 _SHARED_BY_ACCEPTANCE = frozenset({Scope.USER, Scope.TENANT})
@@ -41,15 +43,17 @@ class Lookup:
 
     `at` is when it asks (ns); `tags` are predicted for it, and `learned` are those its load shows; `watched` are
     the tags that stand for exactly what its recorded load read; `credential_seconds` is what is left of the
-    credential at `at`. It stands for `weight` lookups of the recording. Its acceptance is for its key, or for its
-    `ground`, and then rests on `ground_tags`: what the security of the route reads of the path is not known here.
+    credential at `at`. It stands for `weight` lookups of the recording. `entry_tags` are those of an entry that its
+    load fills, `own_tags` what the acceptance of its credential holds beyond them, `all_tags` both. Its acceptance is
+    for its key, or for its `ground`, and then rests on `ground_tags`: what the security of the route reads of the
+    path is not known here.
     """
 
     request: RequestSeen
     route: RouteSeen
     target: Target
     at: int
-    key: tuple[str, ...]
+    key: Key
     tags: tuple[str, ...]
     user: str | None
     variant: bytes | None
@@ -61,21 +65,14 @@ class Lookup:
     statements: tuple[StatementSeen, ...]
     weight: float = 1.0
     learned: tuple[str, ...] = ()
-    ground: tuple[str, ...] | None = None
+    entry_tags: tuple[str, ...] = ()
+    own_tags: tuple[str, ...] = ()
+    all_tags: tuple[str, ...] = ()
+    ground: Key | None = None
     ground_tags: tuple[str, ...] = ()
 
     @property
-    def entry_tags(self) -> tuple[str, ...]:
-        """The tags of an entry that its load fills."""
-        return (*self.tags, *self.learned)
-
-    @property
-    def own_tags(self) -> tuple[str, ...]:
-        """What the acceptance of this lookup's credential holds beyond the tags of the entry."""
-        return (f"cred:{self.request.credential}",) if self.needs_acceptance else ()
-
-    @property
-    def accepted_as(self) -> tuple[str, ...]:
+    def accepted_as(self) -> Key:
         """What its credential has to be accepted for."""
         return self.key if self.ground is None else self.ground
 
@@ -85,11 +82,6 @@ class Lookup:
         if self.ground is None:
             return self.all_tags
         return tuple(dict.fromkeys((*self.ground_tags, *self.learned, *self.own_tags)))
-
-    @property
-    def all_tags(self) -> tuple[str, ...]:
-        """The tags of the entry and of the acceptance."""
-        return tuple(dict.fromkeys((*self.entry_tags, *self.own_tags)))
 
     @property
     def read_until(self) -> int:
@@ -103,7 +95,7 @@ class Prepared:
 
     `logouts` set a cookie, which ends what their credential was accepted for. `bypassed` says why other
     requests of a target ask nothing; it and `statements` are by number of request. `felt` are the writes as the
-    lookups feel them: those that change a tag of some lookup, with such tags alone.
+    lookups feel them: those that change one of `tags`, which are all tags of all lookups, with such tags alone.
     """
 
     lookups: tuple[Lookup, ...]
@@ -112,13 +104,35 @@ class Prepared:
     logouts: tuple[RequestSeen, ...]
     bypassed: Mapping[int, Reason]
     statements: Mapping[int, tuple[StatementSeen, ...]]
+    tags: frozenset[str]
+
+    def under(self, plan: Plan) -> Prepared:
+        """The same lookups under the policies of `plan`, all else of which is as it was."""
+        targets = {target.name: in_hashes(target) for target in plan.targets.values()}
+        if all(lookup.target.policy == targets[lookup.target.name].policy for lookup in self.lookups):
+            return self
+        lookups = (replace(lookup, target=targets[lookup.target.name]) for lookup in self.lookups)
+        return replace(self, lookups=tuple(lookups))
 
 
 def prepare(trace: Trace, plan: Plan) -> Prepared:
     """Bind every request of `trace` to its target in `plan`. Raises `NotEnoughEvidenceError` without any."""
     if not trace.requests:
         raise NotEnoughEvidenceError("the trace holds no requests", hint="record some traffic first")
-    return _Binder(trace, plan).prepared()
+    known: list[tuple[Plan, Prepared]] = trace.once("prepared", list)
+    if not known or not _same_but_for_policies(known[0][0], plan):
+        known[:] = [(plan, _Binder(trace, plan).prepared())]
+    return known[0][1].under(plan)
+
+
+def _same_but_for_policies(one: Plan, other: Plan) -> bool:
+    """Whether two plans bind every request alike."""
+    if one.targets.keys() != other.targets.keys():
+        return False
+    targets = {
+        place: replace(target, policy=one.targets[place].policy) for place, target in other.targets.items()
+    }
+    return replace(other, targets=targets) == one
 
 
 def in_hashes(target: Target) -> Target:
@@ -137,6 +151,18 @@ def _without_constants(template: TagTemplate) -> TagTemplate:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What requests with the same values ask for."""
+
+    key: Key
+    tags: tuple[str, ...]
+    user: str | None
+    variant: bytes | None
+    ground: Key | None
+    ground_tags: tuple[str, ...]
+
+
 class _Binder:
     """What all requests of a trace share while they are bound."""
 
@@ -150,6 +176,8 @@ class _Binder:
         self._reads = reads_of(trace)
         self._writers = writers_of(trace, ignored=plan.ignored_writes)
         self._bypassed: dict[int, Reason] = {}
+        self._known: dict[tuple[str, int, str | None], _Asked | Reason] = {}
+        self._covering: dict[tuple[object, ...], frozenset[str]] = {}
         by_request: dict[int, list[StatementSeen]] = defaultdict(list)
         unowned: list[StatementSeen] = []
         for statement in trace.statements:
@@ -167,11 +195,17 @@ class _Binder:
         writes = written_by(self._trace, self._sets, ignored=self._plan.ignored_writes)
         writes += [_unseen(request) for request in self._trace.requests if request.escaped]
         logouts = (r for r in self._trace.requests if r.set_cookie and r.credential is not None)
-        held = frozenset(tag for lookup in lookups for tag in lookup.all_tags) | {EVERYTHING}
+        held = frozenset().union(*(lookup.all_tags for lookup in lookups), {EVERYTHING})
         held |= {tag for target in self._targets.values() for tag in target.learning.guards}
         felt = (replace(write, tags=write.tags & held) for write in writes if not write.tags.isdisjoint(held))
         return Prepared(
-            tuple(lookups), tuple(writes), tuple(felt), tuple(logouts), self._bypassed, self._statements
+            tuple(lookups),
+            tuple(writes),
+            tuple(felt),
+            tuple(logouts),
+            self._bypassed,
+            self._statements,
+            held,
         )
 
     def _lookups(self) -> Iterator[Lookup]:
@@ -187,6 +221,51 @@ class _Binder:
                 yield found
 
     def _lookup(self, request: RequestSeen, route: RouteSeen, target: Target) -> Lookup | Reason:
+        asked = self._asked(request, target)
+        if isinstance(asked, Reason):
+            return asked
+        at = _asks_at(request)
+        statements = self._statements.get(request.id, ())
+        reads = [read for statement in statements for read in self._reads.get(statement.id, ())]
+        covered = [(read, self._alternatives(read)) for read in reads]
+        facts = self._facts(request, route, target, [tags for _, tags in covered], statements)
+        shared = target.scope in _SHARED_BY_ACCEPTANCE
+        learned = target.learning.learned(asked.tags, facts.reads)
+        entry_tags = (*asked.tags, *learned)
+        own_tags = (f"cred:{request.credential}",) if shared else ()
+        return Lookup(
+            request=request,
+            route=route,
+            target=target,
+            at=at,
+            key=asked.key,
+            tags=asked.tags,
+            user=asked.user,
+            variant=asked.variant,
+            needs_acceptance=shared,
+            credential_seconds=_credential_seconds(request, at),
+            facts=facts,
+            watched=_watched(covered),
+            tables=frozenset(read.table for read in reads),
+            statements=statements,
+            weight=self._trace.weight(request.id),
+            learned=learned,
+            entry_tags=entry_tags,
+            own_tags=own_tags,
+            all_tags=tuple(dict.fromkeys((*entry_tags, *own_tags))),
+            ground=asked.ground,
+            ground_tags=asked.ground_tags,
+        )
+
+    def _asked(self, request: RequestSeen, target: Target) -> _Asked | Reason:
+        """What it asks for; the same for all requests that share their values, which a trace keeps once."""
+        same = (target.name, id(request.values), request.credential)
+        found = self._known.get(same)
+        if found is None:
+            found = self._known[same] = self._bound(request, target)
+        return found
+
+    def _bound(self, request: RequestSeen, target: Target) -> _Asked | Reason:
         if target.bypassed(self._clear(request)):
             return Reason.BYPASS_CONDITION
         if target.problem is not None:
@@ -200,34 +279,25 @@ class _Binder:
         if shared and request.credential is None:
             return Reason.UNBOUND_KEY
         loose = self._values(request, "loose")
-        at = _asks_at(request)
-        statements = self._statements.get(request.id, ())
-        reads = [read for statement in statements for read in self._reads.get(statement.id, ())]
-        tags = tuple(dict.fromkeys((*bound.tags, *target.data_tags(loose))))
-        facts = self._facts(request, route, target, reads, statements)
         ground = ground_of(target, exact, loose) if shared and target.authorization == "target" else None
-        return Lookup(
-            request=request,
-            route=route,
-            target=target,
-            at=at,
+        return _Asked(
             key=self._full_key(bound.key, request),
-            tags=tags,
+            tags=tuple(dict.fromkeys((*bound.tags, *target.data_tags(loose)))),
             user=exact.get("user_id"),
             variant=_variant(request, target.scope, self._plan.identity.get("user_id")),
-            needs_acceptance=shared,
-            credential_seconds=_credential_seconds(request, at),
-            facts=facts,
-            watched=_watched(reads, self._sets),
-            tables=frozenset(read.table for read in reads),
-            statements=statements,
-            weight=self._trace.weight(request.id),
-            learned=target.learning.learned(tags, facts.reads),
             ground=None if ground is None else self._full_key(ground.name, request),
             ground_tags=() if ground is None else ground.tags,
         )
 
-    def _full_key(self, key: str, request: RequestSeen) -> tuple[str, ...]:
+    def _alternatives(self, read: ReadSeen) -> frozenset[str]:
+        """The tags any one of which covers this read."""
+        same = (read.table, *read.pinned.items())
+        found = self._covering.get(same)
+        if found is None:
+            found = self._covering[same] = read_alternatives(read.table, read.pinned, self._sets)
+        return found
+
+    def _full_key(self, key: str, request: RequestSeen) -> Key:
         host = request.values.get("host")
         if self._plan.single_host or host is None:
             return (key,)
@@ -255,7 +325,7 @@ class _Binder:
         request: RequestSeen,
         route: RouteSeen,
         target: Target,
-        reads: Iterable[ReadSeen],
+        reads: Collection[Collection[str]],
         statements: Iterable[StatementSeen],
     ) -> LoadFacts:
         at = _asks_at(request)
@@ -272,7 +342,7 @@ class _Binder:
             early_sql=any(statement.started < at for statement in statements),
             snapshot=any(transaction is not None and transaction.began < at for transaction in began),
             unowned_sql=request.escaped or self._met_unowned(request),
-            reads=[read_alternatives(read.table, read.pinned, self._sets) for read in reads],
+            reads=reads,
             unkeyed=_unkeyed(request, route, target, self._plan.identity),
         )
 
@@ -326,10 +396,10 @@ def _unseen(request: RequestSeen) -> WriteSeen:
     )
 
 
-def _watched(reads: Iterable[ReadSeen], sets: ColumnSets) -> frozenset[str]:
+def _watched(reads: Iterable[tuple[ReadSeen, frozenset[str]]]) -> frozenset[str]:
     """The narrowest tags that cover these reads: a write that changes none of them left their rows alone."""
     found: set[str] = set()
-    for read in reads:
-        rows = read_alternatives(read.table, read.pinned, sets) - {table_tag(read.table)}
+    for read, tags in reads:
+        rows = tags - {table_tag(read.table)}
         found |= {*rows, bulk_tag(read.table)} if rows else {table_tag(read.table)}
     return frozenset(found)

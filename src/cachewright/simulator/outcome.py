@@ -52,7 +52,9 @@ class RouteOutcome:
     `margin` is twice its standard error over keys: what another recording of as many keys may differ by.
 
     `misses` and `refused` count by reason why a lookup was not a hit and why a load was not filled, and
-    `bypassed` why a request of a target made no lookup.
+    `bypassed` why a request of a target made no lookup. `bytes` are those of answers that were `served` from the
+    cache and `stored` in it, and that the shared store sent and took, where it was told apart from memory;
+    `from_memory` are the hits that did not ask it.
     """
 
     route: str
@@ -75,6 +77,8 @@ class RouteOutcome:
     wrong_answers: int
     undecided: int
     margin: float | None = None
+    bytes: Mapping[str, int | None] = field(default_factory=dict)
+    from_memory: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The route's figures by their public names; milliseconds are rounded to the microsecond."""
@@ -104,6 +108,8 @@ class RouteOutcome:
             "time_after_ms": _rounded(self.time_after_ms),
             "wrong_answers": self.wrong_answers,
             "undecided": self.undecided,
+            "bytes": dict(self.bytes),
+            "hits_from_memory": self.from_memory,
         }
 
 
@@ -159,9 +165,19 @@ class Outcome:
             "hit_rate_high": _rounded(self.high, 4),
             "peak_entries": self.peak_entries,
             "peak_bytes": self.peak_bytes,
+            "bytes": self._bytes(),
             "wrong_answers": self.wrong_answers,
             "undecided": self.undecided,
             "details": [_detail(answer) for answer in self.details],
+        }
+
+    def _bytes(self) -> dict[str, int | None]:
+        """The bytes that moved for all routes; null where one of them does not tell."""
+        names = ("served", "stored", "from_shared", "to_shared")
+        found = {name: [route.bytes[name] for route in self.routes if name in route.bytes] for name in names}
+        return {
+            name: None if None in moved else sum(each for each in moved if each is not None)
+            for name, moved in found.items()
         }
 
 

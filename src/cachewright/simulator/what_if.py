@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 
 from cachewright.errors import RequirementError
-from cachewright.simulator.replay import ReplaySettings
+from cachewright.simulator.settings import ReplaySettings
 from cachewright.spec.rates import parse_interval
 from cachewright.spec.target import Plan
 
