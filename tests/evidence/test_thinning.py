@@ -2,30 +2,12 @@
 
 import pytest
 from tests.analysis.builder import Call, TodoTraffic, TraceBuilder
+from tests.simulator.todo import NEWS, STATS, todo_plan
 
 from cachewright.evidence.dependencies import written_by
 from cachewright.evidence.tracereader import read_trace
 from cachewright.evidence.tracerows import write_trace
 from cachewright.simulator.replay import replay
-from cachewright.spec.document import loads_spec
-from cachewright.spec.target import compile_plan
-
-SPEC = """
-caching_specification:
-  namespace: todo
-  identity: {user: claim:sub}
-  cache_targets:
-  - endpoint: GET /api/tasks/stats
-    scope: user
-    cache_key_pattern: "user:{user_id}:stats"
-    levels: [l1, l2]
-    depends_on: ["tasks(owner_id={user_id})", "users(id={user_id})"]
-  - endpoint: GET /news
-    scope: public
-    cache_key_pattern: "news"
-    levels: [l1, l2]
-    depends_on: [news]
-"""
 
 
 @pytest.fixture(scope="module")
@@ -64,11 +46,11 @@ def test_the_same_file_gives_the_same_requests(recording, both):
 
 
 def test_hit_rates_of_what_is_kept_are_those_of_all(both):
-    plan = compile_plan(loads_spec(SPEC))
+    plan = todo_plan()
     whole, thinned = (
         {route.route: route for route in replay(trace, plan).routes if route.cached} for trace in both
     )
-    assert whole.keys() == thinned.keys() == {"GET /api/tasks/stats", "GET /news"}
+    assert whole.keys() == thinned.keys() == {STATS, NEWS}
     for name, route in whole.items():
         assert thinned[name].hit_rate == pytest.approx(route.hit_rate, abs=0.08)
         assert thinned[name].lookups == pytest.approx(route.lookups, rel=0.15)

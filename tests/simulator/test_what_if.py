@@ -2,24 +2,12 @@
 
 import pytest
 from tests.analysis.builder import TodoTraffic
+from tests.simulator.todo import todo_plan
 
 from cachewright.errors import RequirementError
 from cachewright.simulator.replay import replay
+from cachewright.simulator.settings import ReplaySettings
 from cachewright.simulator.what_if import parse_option
-from cachewright.spec.document import loads_spec
-from cachewright.spec.target import compile_plan
-
-SPEC = """
-caching_specification:
-  namespace: todo
-  identity: {user: claim:sub}
-  cache_targets:
-  - endpoint: GET /api/tasks/stats
-    scope: user
-    cache_key_pattern: "user:{user_id}:stats"
-    levels: [l1, l2]
-    depends_on: ["tasks(owner_id={user_id})", "users(id={user_id})"]
-"""
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +17,7 @@ def trace():
 
 def _hits(trace, text):
     option = parse_option(text)
-    return replay(trace, option.plan(compile_plan(loads_spec(SPEC))), option.settings())
+    return replay(trace, option.plan(todo_plan()), ReplaySettings(max_bytes=option.room))
 
 
 def test_a_shorter_life_hits_less(trace):

@@ -105,14 +105,15 @@ def design(
     from cachewright.design.rationale import rationale as reasons
     from cachewright.evidence.tracereader import read_trace
     from cachewright.jobs.designing import asked, designed, scored_by
+    from cachewright.jobs.memory import without_collector
     from cachewright.spec.document import dumps_spec
 
     at = moment(now)
     if trace is None:
         _without_a_trace(report, request or project, ahead=ahead)
     wanted = None if request is None and project is None else asked(request, project)
-    seen = None if trace is None else read_trace(trace, most=most or None)
-    with working("Analysing and replaying …"):
+    with working("Analysing and replaying …"), without_collector():
+        seen = None if trace is None else read_trace(trace, most=most or None)
         found = designed(
             seen,
             now=at,

@@ -91,6 +91,25 @@ def forecast(document: Mapping[str, Any]) -> Table:
     return made
 
 
+def moved(document: Mapping[str, Any]) -> str:
+    """The bytes that the answers of a forecast move, in a line."""
+    found = document["bytes"]
+    if found is None:
+        return ""
+    text = f"served from the cache {_bytes(found['served'])}, stored in it {_bytes(found['stored'])}"
+    if found["from_shared"] is not None:
+        text += f"; sent by Redis {_bytes(found['from_shared'])}, taken by it {_bytes(found['to_shared'])}"
+    return text
+
+
+def _bytes(number: int) -> str:
+    size, units = float(number), iter(("B", "kB", "MB", "GB"))
+    unit = next(units)
+    while size >= 1000 and unit != "GB":
+        size, unit = size / 1000, next(units)
+    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+
+
 def _whole(number: int | None) -> str:
     return UNKNOWN if number is None else f"{number:,}"
 

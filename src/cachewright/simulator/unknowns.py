@@ -8,7 +8,15 @@ from typing import Any
 _WRONG = ("wrong_answers", "undecided")
 _LATENCIES = tuple(f"{name}_{when}_ms" for name in ("mean", "p50", "p95") for when in ("before", "after"))
 _DATABASE = ("queries_before", "queries_after", "time_before_ms", "time_after_ms")
-_RATES = ("hit_rate", "hit_rate_low", "hit_rate_high", "hit_rate_predicted", "hits")
+_RATES = (
+    "hit_rate",
+    "hit_rate_low",
+    "hit_rate_high",
+    "hit_rate_predicted",
+    "hits",
+    "hits_from_memory",
+    "bytes",
+)
 #: What hides behind what a trace does not know (`Trace.unknown`).
 _HIDDEN: Mapping[str, tuple[str, ...]] = {
     "digests": _WRONG,

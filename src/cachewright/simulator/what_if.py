@@ -6,7 +6,6 @@ import re
 from dataclasses import dataclass, replace
 
 from cachewright.errors import RequirementError
-from cachewright.simulator.settings import ReplaySettings
 from cachewright.spec.rates import parse_interval
 from cachewright.spec.target import Plan
 
@@ -34,10 +33,6 @@ class Option:
             for place, target in plan.targets.items()
         }
         return replace(plan, targets=targets)
-
-    def settings(self) -> ReplaySettings:
-        """How the replay is bounded."""
-        return ReplaySettings(max_bytes=self.room)
 
 
 def parse_option(text: str) -> Option:
