@@ -131,6 +131,14 @@ async def test_changing_a_value_that_was_handed_out_changes_no_entry(make):
     assert await cache.get("s") == {"a": [1]}
 
 
+async def test_memory_holds_as_many_as_there_is_room_for(namespace):
+    keys = [f"k{number}" for number in range(12_000)]
+    async with Cache(namespace=namespace, settings=Settings(l1_items=12_000)) as cache:
+        for at in range(0, 12_000, 500):
+            await cache.set_many(dict.fromkeys(keys[at : at + 500], "x"))
+        assert len(await cache.get_many(keys)) == 12_000
+
+
 async def test_several_are_set_and_got_at_once(make):
     cache = make()
     entries = {f"item:{number}": number for number in range(300)}

@@ -3,7 +3,7 @@
 from tests.runtime.driving import POLICY, answers, request
 
 from cachewright.runtime.loads import Brought, Loads
-from cachewright.runtime.settings import steady_wall
+from cachewright.runtime.settings import SteadyWall
 
 HOUR = 3600.0
 
@@ -20,7 +20,7 @@ class Dial:
 
 def test_a_date_that_is_set_while_the_program_runs_changes_nothing():
     wall, clock = Dial(1_000_000.0), Dial(50.0)
-    steady = steady_wall(wall, clock)
+    steady = SteadyWall(wall, clock)
     assert steady() == 1_000_000.0
     clock.now += 5
     for wall.now in (1_000_000.0 - HOUR, 1_000_000.0 + HOUR):

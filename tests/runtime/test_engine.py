@@ -77,14 +77,33 @@ async def test_one_invalidation_ends_more_copies_than_are_dropped_at_once(make_c
     assert all(cache.lookup_local(request(f"k{number}", "ns", "tasks")) is None for number in range(700))
 
 
-async def test_more_tags_than_can_be_remembered_are_asked_for_again_and_never_trusted(make_cache):
+async def test_after_more_touches_than_can_be_remembered_nothing_under_way_is_trusted(make_cache):
+    cache = await make_cache(l1_lease=30.0, known_tags=10)
+    waiting = await cache.lookup(request("other"))
+    cache.tokens.touch(["tasks(key=other)"])
+    cache.tokens.touch([f"rows(id={number})" for number in range(10)])
+    assert not await cache.fill(waiting.ticket, b"x", loaded_at=time.time(), lifetime=60.0)
+    assert (await get(cache, request("other"), answers(b"new"))).source == "load"
+
+
+async def test_tokens_that_nobody_asked_for_lately_are_asked_for_again(make_cache):
     cache = await make_cache(l1_lease=30.0, known_tags=10)
     await get(cache, request(), answers(b"old"))
     waiting = await cache.lookup(request("other"))
-    cache.tokens.touch([f"rows(id={number})" for number in range(10)])
+    for number in range(5):
+        await get(cache, request(f"k{number}"), answers(b"x"))
     assert cache.lookup_local(request()) is None
     assert not await cache.fill(waiting.ticket, b"x", loaded_at=time.time(), lifetime=60.0)
     assert (await get(cache, request(), answers(b"new"))).source == "l1"
+
+
+async def test_a_single_worker_keeps_all_that_its_memory_has_room_for(make_cache):
+    cache = await make_cache(None, known_tags=24)
+    await get(cache, request("steady"), answers(b"steady"))
+    for number in range(100):
+        await get(cache, request(f"k{number}"), answers(b"x"))
+        assert (await get(cache, request("steady"), answers(b"new"))).payload == b"steady"
+    assert (await get(cache, request("k98"), answers(b"new"))).payload == b"x"
 
 
 async def test_a_missing_token_is_made_once_for_everybody(make_cache, server, namespace):

@@ -72,6 +72,25 @@ def test_it_never_remembers_more_than_its_limit_and_never_forgets_a_touch(steps)
         assert len(tokens._known) <= 8
 
 
+def test_tokens_that_are_asked_for_stay_however_many_others_come():
+    tokens = LocalTokens(limit=8)
+    steady = tokens.mint(["steady"], fresh_token)
+    for number in range(100):
+        tokens.mint([f"t{number}"], fresh_token)
+        assert tokens.agree(steady)
+        assert len(tokens._known) + len(tokens._older) <= 8
+
+
+def test_what_was_touched_is_no_longer_among_the_older_tokens_either():
+    tokens = LocalTokens(limit=8)
+    old = tokens.mint(["a"], fresh_token)
+    tokens.mint([f"t{number}" for number in range(4)], fresh_token)
+    assert "a" in tokens._older
+    assert tokens.touch(["a"]) == 1
+    assert not tokens.agree(old)
+    assert tokens.mint(["a"], fresh_token) != old
+
+
 def test_a_single_process_mints_each_token_once():
     tokens = LocalTokens()
     first = tokens.mint(["a", "b"], fresh_token)

@@ -38,7 +38,9 @@ class Early:
             return None
         parts, standing, dressing = self._parts, bound.standing, self._parts.dressing
         asked = parts.wall()
-        entry = None if standing is None else parts.cache.standings.entry(standing, asked)
+        entry = (
+            None if standing is None else parts.cache.standings.entry(standing, parts.cache.boottime(), asked)
+        )
         answer = None if entry is None else entry.opened
         if answer is None:
             answer = self._opened(bound, asked)
@@ -115,7 +117,9 @@ class Early:
         if not isinstance(decision, Serve) or decision.refresh:
             return None
         bound.standing = cache.standings.of(found, semantics.serves_until(policy, found.seen))
-        return None if bound.standing is None else cache.standings.entry(bound.standing, now)
+        return (
+            None if bound.standing is None else cache.standings.entry(bound.standing, cache.boottime(), now)
+        )
 
 
 def _outcome(bound: Bound) -> Outcome:

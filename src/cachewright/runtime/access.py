@@ -9,16 +9,18 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 from cachewright.errors import CodecError, InvalidationPendingError, IsolationError
+from cachewright.runtime.codec import Entry
 from cachewright.runtime.distinct import DistinctKeys
 from cachewright.runtime.engine import Engine
 from cachewright.runtime.forking import start_anew_in_children
 from cachewright.runtime.loads import Brought, Loads, Unset
-from cachewright.runtime.lookup import Lookup, LookupRequest, Standing
+from cachewright.runtime.lookup import Lookup, LookupRequest
 from cachewright.runtime.missing import MISSING, Missing
 from cachewright.runtime.naming import Name, name_of, tags_of
 from cachewright.runtime.principal import current_principal, refuse_foreign
+from cachewright.runtime.standing import Standing
 from cachewright.runtime.typed import Typed, type_of
-from cachewright.spec.semantics import Policy, Reason, Serve, decide
+from cachewright.spec.semantics import Policy, Reason, Serve, decide, serves_until
 
 T = TypeVar("T")
 
@@ -33,7 +35,7 @@ _AT_ONCE = 256
 class Asked:
     """One key with its tags, as the tiers are asked for it. `storable` says whether its tags are few enough.
 
-    `standing` is when its entry was last served from this process's memory.
+    `standing` is how its entry was last served from this process's memory.
     """
 
     name: Name
@@ -63,7 +65,7 @@ class Access:
         self._isolation = isolation
         self._distinct = DistinctKeys(engine.settings.distinct_keys)
         start_anew_in_children(self._forked)
-        self._asked: dict[tuple[str, tuple[str, ...], str], Asked] = {}
+        self._asked: dict[str | tuple[str, tuple[str, ...], str], Asked] = {}
         self._codecs: dict[Any, Typed[Any]] = {}
 
     def _forked(self) -> None:
@@ -71,7 +73,7 @@ class Access:
 
     def asked(self, key: str, tags: Collection[str] = (), target: str = KEYS) -> Asked:
         """The question for `key`. Raises `UsageError`, and `IsolationError` where the principal may not ask it."""
-        place = (key, tags if type(tags) is tuple else tuple(tags), target)
+        place = key if not tags and target is KEYS else (key, tuple(tags), target)
         asked = self._asked.get(place)
         if asked is None:
             asked = self._ask(key, tags, target)
@@ -122,19 +124,36 @@ class Access:
 
     def peek(self, asked: Asked, codec: Typed[Any]) -> Any | Missing:
         """What this process may answer without asking anybody; in any thread, without waiting."""
-        began, engine = perf_counter(), self._engine
-        if asked.standing is not None:
-            entry = engine.stands(asked.request, asked.standing)
+        engine, standing = self._engine, asked.standing
+        if standing is not None:
+            clock = engine.boottime
+            began = clock()
+            entry = engine.standings.entry(standing, began)
             if entry is not None:
-                return self._decoded(asked.request.target, entry.payload, "l1", codec, began)
-        epoch = engine.tokens.mark()
+                value = self._opened(entry, codec)
+                if value is not MISSING:
+                    engine.stats.hit_in_memory(asked.request.target, began, clock)
+                return value
+        asked.standing, began = None, perf_counter()
         found = engine.lookup_local(asked.request)
         if found is None or not isinstance(decide(_READ, found.seen, engine.now), Serve):
             return MISSING
-        meta = found.seen.entry
-        if meta is not None and meta.idle is None:  # else every read has to be told
-            asked.standing = Standing(meta, epoch)
+        asked.standing = engine.standings.of(found, serves_until(_READ, found.seen))
         return self._served(found, codec, began)
+
+    def _opened(self, entry: Entry, codec: Typed[Any]) -> Any | Missing:
+        """The value of `entry`; one that nobody can change is made once and kept with it."""
+        opened = entry.opened
+        if type(opened) is tuple and opened[0] is codec:
+            return opened[1]
+        try:
+            value = codec.decode(entry.payload)
+        except CodecError:
+            self._engine.stats.unreadable()
+            return MISSING
+        if opened is None and codec.immutable(value):
+            self._engine.standings.opened(entry, (codec, value), len(entry.payload))
+        return value
 
     async def read(self, asked: Asked, codec: Typed[Any]) -> Any | Missing:
         """The value in the tiers, `MISSING` where there is none that may be served."""
@@ -152,20 +171,13 @@ class Access:
     def _served(self, found: Lookup, codec: Typed[Any], began: float) -> Any | Missing:
         assert found.payload is not None
         assert found.tier is not None
-        value = self._decoded(found.request.target, found.payload, found.tier, codec, began)
-        if value is not MISSING:
-            self._engine.served(found)
-        return value
-
-    def _decoded(
-        self, target: str, payload: bytes, tier: str, codec: Typed[Any], began: float
-    ) -> Any | Missing:
         try:
-            value = codec.decode(payload)
+            value = codec.decode(found.payload)
         except CodecError:
             self._engine.stats.unreadable()
             return MISSING
-        self._engine.stats.hit(target, tier, perf_counter() - began)
+        self._engine.stats.hit(found.request.target, found.tier, perf_counter() - began)
+        self._engine.served(found)
         return value
 
     async def read_many(self, asked: Sequence[Asked], codec: Typed[Any]) -> list[Any | Missing]:
@@ -228,9 +240,15 @@ class Access:
         return reason is None
 
     async def load(
-        self, asked: Asked, policy: Policy, codec: Typed[T], load: Callable[[], Awaitable[T]]
+        self,
+        asked: Asked,
+        policy: Policy,
+        codec: Typed[T],
+        load: Callable[[], Awaitable[T]],
+        *,
+        beside: bool = True,
     ) -> T:
-        """The value of an entry, or what `load` brings, as its type says."""
+        """The value of an entry, or what `load` brings, as its type says; see `Loads.get_or_load`."""
         if not self._admitted(asked):
             held = await self.read(asked, codec)
             return codec.decode(codec.encode(await load())) if held is MISSING else held
@@ -241,7 +259,7 @@ class Access:
             negative = value is None and policy.negative_ttl is not None
             return Brought(payload, fill=self._fits(asked, payload), negative=negative)
 
-        loaded = await self._loads.get_or_load(asked.request, policy, brought)
+        loaded = await self._loads.get_or_load(asked.request, policy, brought, beside=beside)
         try:
             return codec.decode(loaded.payload)
         except CodecError:

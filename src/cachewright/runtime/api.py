@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +42,7 @@ P = ParamSpec("P")
 
 _LEVELS = ("l1", "l2")
 _OPTIONS = LoadOptions()
+_NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 #: Servers that can say, alone, in which order the writes of all processes were.
 _ONE_SERVER = ("redis://", "rediss://", "unix://")
 
@@ -75,7 +77,7 @@ class Cache:
         pattern: str = "cache_aside",
         targets: Mapping[str, Specified] | None = None,
     ) -> None:
-        if safe(namespace, "namespace") != namespace or ":" in namespace:
+        if not isinstance(namespace, str) or _NAMESPACE.fullmatch(namespace) is None:
             raise UsageError(
                 f"{namespace!r} is no namespace", hint="use letters, digits, `_`, `.` and `-`, as in `shop`"
             )
@@ -266,12 +268,13 @@ class Cache:
         returned, nothing that was loaded before it is served again. A first answer is the same as a later one:
         what the value's type holds. What `load` raises is raised here, and never cached.
         """
-        access, policy = self._access, options.policy(self._seconds(ttl))
+        access, seconds = self._access, self._seconds(ttl)
         asked, codec = access.asked(key, tags), access.codec(type_)
         if options.plain:
             found = access.peek(asked, codec)
             if found is not MISSING:
                 return found
+        policy = options.policy(seconds)
         return await self._home.run_loading(
             lambda ask: access.load(asked, policy, codec, ask), lambda: _result(load)
         )

@@ -27,7 +27,6 @@ _PLAIN = (
     str, int, float, bool, bytes, Decimal, UUID, date, time, timedelta, Enum, Mapping, AbstractSet, Sequence,
     types.NoneType,
 )  # fmt: skip
-_REMEMBERED = 1024
 _SHORT = 64
 _CATCHING = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
@@ -115,8 +114,25 @@ class CallKey:
         self._tags = tuple(self._tag(tag) for tag in tags)
         patterns = (self._key, *(tag for tag in self._tags if isinstance(tag, _Pattern)))
         own = frozenset(self._names)
-        self._remembers = all(pattern.parameters <= own for pattern in patterns)
-        self._rendered: dict[Any, tuple[str, tuple[str, ...]]] = {}
+        #: Whether the key says all that the function is given; a session, say, is its caller's.
+        self.covers = own <= self._key.parameters
+        self._lasts = all(pattern.parameters <= own for pattern in patterns)
+
+    def place(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, ...] | None:
+        """What calls of the same key and tags have in common, where that is plain to see; else None."""
+        if not self._lasts:
+            return None
+        for value in args:
+            kind = type(value)
+            if kind is not int and not (kind is str and len(value) <= _SHORT):
+                return None
+        if not kwargs:
+            return args
+        for value in kwargs.values():
+            kind = type(value)
+            if kind is not int and not (kind is str and len(value) <= _SHORT):
+                return None
+        return (args, *kwargs.items())
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
         """Key and tags of one call.
@@ -124,18 +140,6 @@ class CallKey:
         Raises `TypeError` where the function would, `UsageError` for a part that cannot stand in a key, and
         `UnboundFieldError` where the call has no key: then nothing is shared.
         """
-        place = (args, *kwargs.items()) if self._remembers else None
-        if place is None or not _simple(args, kwargs):
-            return self._render(args, kwargs)
-        found = self._rendered.get(place)
-        if found is None:
-            found = self._render(args, kwargs)
-            if len(self._rendered) >= _REMEMBERED:
-                self._rendered.clear()
-            self._rendered[place] = found
-        return found
-
-    def _render(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
         values = self._values(args, kwargs)
         tags: list[str] = []
         for tag in self._tags:
@@ -220,15 +224,6 @@ class CallKey:
         known = ", ".join(self._names) or "none"
         hint = f"did you mean {{{near[0]}}}?" if near else f"its parameters: {known}"
         return UsageError(f"{self._what} has no parameter `{field}`", hint=hint)
-
-
-def _simple(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
-    """Whether arguments that are equal are the same: short texts and integers, and no `True` for a 1."""
-    for value in (*args, *kwargs.values()):
-        kind = type(value)
-        if kind is not int and not (kind is str and len(value) <= _SHORT):
-            return False
-    return True
 
 
 def scope_text(value: Any) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from cachewright.runtime.codec import Codec
 from cachewright.runtime.disk import Disk
-from cachewright.runtime.settings import Clock, Settings
+from cachewright.runtime.settings import Clock, Settings, SteadyWall
 from cachewright.runtime.stats import Stats
 from cachewright.runtime.stores.base import Store
 from cachewright.runtime.stores.memory import MemoryStore
@@ -42,6 +42,11 @@ class Core:
     store: Store | None = None
     heard: Callable[[float], bool] = lambda _now: False
     told: Callable[[Collection[str]], None] = lambda _tags: None
+
+    def dated(self, moment: float) -> float:
+        """The wall seconds of this moment, which is now (boot time, s)."""
+        wall = self.wall
+        return moment + wall.ahead if isinstance(wall, SteadyWall) else wall()
 
     def in_memory(self, levels: Collection[str]) -> bool:
         """Whether a target of these levels is held in l1: also where there is nothing else to hold it."""

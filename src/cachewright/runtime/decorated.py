@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar, cast
 
 from cachewright.errors import UsageError
@@ -24,6 +24,7 @@ T = TypeVar("T")
 
 #: The attribute under which a decorated function keeps what `Cache.key_of` needs.
 _CALLS = "__cachewright_calls__"
+_REMEMBERED = 1024
 
 
 def decorate(
@@ -61,9 +62,15 @@ class Calls:
     target: str
     access: Access
     on: bool
+    _asked: dict[tuple[Any, ...], Asked] = field(default_factory=dict, init=False)
 
     def asked(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Asked | None:
         """The question of one call, None where it has no key: nothing is shared then (G2)."""
+        place = self.keys.place(args, kwargs)
+        asked = None if place is None else self._asked.get(place)
+        if asked is not None:
+            self.access.admit(asked.name)
+            return asked
         try:
             key, tags = self.keys.bind(args, kwargs)
         except UnboundFieldError:
@@ -72,7 +79,16 @@ class Calls:
         if not self.on:
             self.access.bypassed(self.target, Reason.OFF)
             return None
-        return self.access.asked(key, tags, self.target)
+        asked = self.access.asked(key, tags, self.target)
+        if place is not None:
+            if len(self._asked) >= _REMEMBERED:
+                self._asked.clear()
+            self._asked[place] = asked
+        return asked
+
+    def load(self, asked: Asked, load: Callable[[], Awaitable[Any]]) -> Awaitable[Any]:
+        """The value, or what `load` brings. A function that is lent something by its caller does not outlive him."""
+        return self.access.load(asked, self.policy, self.codec, load, beside=self.keys.covers)
 
     def peek(self, asked: Asked) -> Any | Missing:
         """What may be answered at once."""
@@ -90,7 +106,7 @@ def _awaited(function: Callable[..., Any], calls: Calls, home: Home) -> Callable
         if found is not MISSING:
             return found
         return await home.run_loading(
-            lambda ask: calls.access.load(asked, calls.policy, calls.codec, ask),
+            lambda ask: calls.load(asked, ask),
             lambda: function(*args, **kwargs),
         )
 
@@ -110,7 +126,7 @@ def _direct(function: Callable[..., Any], calls: Calls, home: Home) -> Callable[
             return function(*args, **kwargs)
         try:
             return home.call_loading(
-                lambda ask: calls.access.load(asked, calls.policy, calls.codec, ask),
+                lambda ask: calls.load(asked, ask),
                 lambda: function(*args, **kwargs),
             )
         except Unreachable:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from cachewright.errors import StoreUnavailableError, SurroundingsError
 from cachewright.runtime.agreement import Agreement
 from cachewright.runtime.bus import Bus
-from cachewright.runtime.codec import Codec, Entry
+from cachewright.runtime.codec import Codec
 from cachewright.runtime.core import Core, log
 from cachewright.runtime.disk import disk_of
 from cachewright.runtime.fill import Fills
@@ -25,11 +25,11 @@ from cachewright.runtime.forking import start_anew_in_children
 from cachewright.runtime.holders import Announced
 from cachewright.runtime.invalidation import Invalidations, Recent
 from cachewright.runtime.journal import Journal
-from cachewright.runtime.lookup import Lookup, LookupRequest, Lookups, Standing, Ticket, unavailable
+from cachewright.runtime.lookup import Lookup, LookupRequest, Lookups, Ticket, unavailable
 from cachewright.runtime.members import Members
 from cachewright.runtime.portal import Portal
 from cachewright.runtime.refresh import Refreshes
-from cachewright.runtime.settings import Bounds, Clock, Settings, boottime, steady_wall
+from cachewright.runtime.settings import Bounds, Clock, Settings, SteadyWall, boottime
 from cachewright.runtime.standing import Standings
 from cachewright.runtime.stats import Stats
 from cachewright.runtime.stores.admission import Doorkeeper
@@ -80,7 +80,7 @@ class Engine:
             self._built,
             settings if settings is not None else Settings(),
             secret,
-            steady_wall(clock=clock) if wall is None else wall,
+            SteadyWall(clock=clock) if wall is None else wall,
             clock,
             mint,
         )
@@ -93,7 +93,7 @@ class Engine:
     def _built(self, own: Settings, secret: bytes, wall: Clock, clock: Clock, mint: Mint) -> None:
         namespace, redis_url, dice = self.namespace, self._url, self.dice
         self.stats = Stats()
-        self.tokens = LocalTokens(limit=own.known_tags)
+        self.tokens = LocalTokens(limit=own.remembered_tags)
         self.flights = FlightTable(patience=own.flight_patience)
         self._origin = os.urandom(8)
         codec = Codec(
@@ -189,6 +189,11 @@ class Engine:
     def now(self) -> float:
         """The time by which entries are dated (wall s)."""
         return self._core.wall()
+
+    @property
+    def boottime(self) -> Clock:
+        """The clock that measures leases (s)."""
+        return self._core.boottime
 
     @property
     def hears(self) -> bool:
@@ -304,10 +309,6 @@ class Engine:
         `lookup`.
         """
         return self._lookups.local(request)
-
-    def stands(self, request: LookupRequest, standing: Standing) -> Entry | None:
-        """The entry of `request`, if it was found to be served and nothing has changed since; in any thread."""
-        return self._lookups.stands(request, standing)
 
     async def lookup(self, request: LookupRequest, *, mint: bool = True) -> Lookup:
         """What the tiers hold, validated by tokens asked for now. Never raises; bounded in time.

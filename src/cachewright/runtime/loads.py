@@ -113,12 +113,15 @@ class Loads:
         self._bulkhead = bulkhead
         self._negatives = NegativeShare()
 
-    async def get_or_load(self, request: LookupRequest, policy: Policy, load: Loader) -> Loaded:
+    async def get_or_load(
+        self, request: LookupRequest, policy: Policy, load: Loader, *, beside: bool = True
+    ) -> Loaded:
         """What is cached for `request`, or what `load` brings; returns when its fill was answered or timed out.
 
         `load` may be called again where the policy declares retries, and later, in the background and in an
-        empty context, where it asks for refreshes: it must open what it uses. What it raises is raised here,
-        unless an entry may stand in for it. Raises `OverloadedError` where the bulkhead has no room.
+        empty context, where it asks for refreshes: it must open what it uses. Where it does not, and cannot run
+        `beside` its callers, one of them waits for the refresh while the others are served. What it raises is
+        raised here, unless an entry may stand in for it. Raises `OverloadedError` where the bulkhead has no room.
         """
         engine, asked = self._engine, self._engine.now
         local = engine.lookup_local(request)
@@ -129,10 +132,12 @@ class Loads:
         call = _Call(request, policy, load)
         match decision:
             case Serve(refresh=refresh):
+                renewed = await self._refresh(call, found, beside=beside) if refresh else None
+                if renewed is not None:
+                    engine.stats.miss(request.target, Reason.REFRESH)
+                    return renewed
                 engine.stats.hit(request.target, found.tier or "l1", engine.now - asked)
                 engine.served(found)
-                if refresh:
-                    self._refresh(call, found)
                 return _served(found)
             case Load(reason, fill):
                 engine.stats.miss(request.target, reason)
@@ -296,38 +301,43 @@ class Loads:
                 return _served(candidate, stale=True)
         return None
 
-    def _refresh(self, call: _Call, served: Lookup) -> None:
-        entry = served.seen.entry
+    async def _refresh(self, call: _Call, served: Lookup, *, beside: bool) -> Loaded | None:
+        """Have the entry that is `served` loaded anew: what was loaded, None where its caller is not to wait."""
+        entry, key = served.seen.entry, (call.request.key, call.request.variant)
         assert entry is not None
         work = partial(self._renew, call, entry.loaded_at)
-        self._engine.refreshes.start((call.request.key, call.request.variant), work)
+        if not beside:
+            return await self._engine.refreshes.here(key, work)
+        self._engine.refreshes.start(key, work)
+        return None
 
-    async def _renew(self, call: _Call, loaded_at: float) -> None:
+    async def _renew(self, call: _Call, loaded_at: float) -> Loaded | None:
         """Load anew what is being served, unless somebody else does, or did, or the bulkhead is busy."""
         engine = self._engine
         place = nullcontext() if self._bulkhead is None else self._bulkhead.enter_background()
         if place is None:
-            return
+            return None
         with place:
             found = await engine.lookup(call.request)
             entry = found.seen.entry
             lead = engine.flights.lead(found.flight)
             if lead is None:
-                return
+                return None
             with lead:
                 if entry is not None and entry.loaded_at > loaded_at:
-                    return
-                await self._renew_leading(call, found, lead, loaded_at)
+                    return None
+                return await self._renew_leading(call, found, lead, loaded_at)
 
-    async def _renew_leading(self, call: _Call, found: Lookup, lead: Lead, loaded_at: float) -> None:
+    async def _renew_leading(self, call: _Call, found: Lookup, lead: Lead, loaded_at: float) -> Loaded | None:
         engine, right = self._engine, _Right(lead, background=True)
         if call.policy.single_flight == "fleet":
             lease = await engine.fleet.join(("refresh", found.flight, loaded_at), wait=False)
             if not isinstance(lease, Lease):
-                return
+                return None
             right.lease = lease
-        await self._load(call, found, right)
+        loaded = await self._load(call, found, right)
         engine.stats.refreshed(call.request.target)
+        return loaded
 
 
 def _served(found: Lookup, *, stale: bool = False) -> Loaded:

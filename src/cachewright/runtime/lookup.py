@@ -141,17 +141,6 @@ class Lookup:
         return not self.seen.needs_acceptance or accepted(self.seen.acceptance, self.seen.tokens, now)
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """That an entry, known by what it says of itself, was served at an epoch of this process.
-
-    Until the epoch changes nothing was touched, held or forgotten here.
-    """
-
-    meta: EntryMeta
-    epoch: int
-
-
 @dataclass(slots=True)
 class _Found:
     """The records of one lookup and where they came from."""
@@ -207,19 +196,6 @@ class Lookups:
             return None
         seen = Seen(entry.meta, tokens, request.tags, request.needs_acceptance, acceptance, request.variant)
         return Lookup(request, seen, entry.payload, "l1")
-
-    def stands(self, request: LookupRequest, standing: Standing) -> Entry | None:
-        """The entry that was found to stand, where `local` and `decide` would serve it again: at less cost."""
-        core = self._core
-        item = core.l1.get(request.key)
-        if item is None or core.tokens.mark() != standing.epoch:
-            return None
-        entry, now = item.record, core.boottime()
-        if not isinstance(entry, Entry) or entry.meta is not standing.meta or now >= item.lease:
-            return None
-        if not (core.alone or core.heard(now)) or entry.meta.expired(core.wall()):
-            return None
-        return entry
 
     def unvalidated(self, request: LookupRequest) -> Lookup | None:
         """What l1 holds, whatever its lease; its tokens are not known, so that no acceptance holds either."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +17,10 @@ Eviction = Literal["lru", "lfu", "fifo", "ttl"]
 Colocate = Literal["tenant", "entity", "none"]
 
 _DAY = 86_400.0
+#: Tags whose tokens are remembered, at least, and for each entry that memory has room for: its own, and those of some
+#: that left.
+_TAGS = 100_000
+_TAGS_AN_ENTRY = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,8 @@ class Settings:
     longest lifetime of an entry, None where one has no limit: it says how long tokens are kept.
     `retry_budget` bounds the time that repeated deliveries of an invalidation may wait between attempts.
     `journal_dir` is where invalidations that could not be delivered survive the process; None keeps them in
-    memory only. `entry_tags`, `value_bytes` and `distinct_keys` (of one principal in a minute) bound what
+    memory only. `known_tags` bounds what is remembered of tokens (see `remembered_tags`). `entry_tags`,
+    `value_bytes` and `distinct_keys` (of one principal in a minute) bound what
     code may store by the public API: what is over them is loaded and not stored. `fleet_lease` is how long a
     process that died while it loaded for the fleet is waited for, `refreshes_at_once` how many entries are
     loaded anew in the background.
@@ -78,7 +84,7 @@ class Settings:
     compression: Compression = "none"
     compression_threshold: int = 1024
     longest_ttl: float | None = None
-    known_tags: int = 100_000
+    known_tags: int | None = None
     retry_budget: float = 0.5
     replay_interval: float = 1.0
     flight_patience: float = 30.0
@@ -94,22 +100,35 @@ class Settings:
     topology_interval: float = 1.0
 
     @property
+    def remembered_tags(self) -> int:
+        """Of how many tags this process remembers tokens: of all that the entries in memory hold, as a rule."""
+        return max(_TAGS, _TAGS_AN_ENTRY * self.l1_items) if self.known_tags is None else self.known_tags
+
+    @property
     def token_lifetime(self) -> float:
         """How long an unused token is kept (s): twice the longest entry, 30 days where they have no end."""
         return 30 * _DAY if self.longest_ttl is None else max(1.0, 2 * self.longest_ttl)
 
 
-def boottime() -> float:
-    """Seconds of a clock that never goes back and does not stand still while the machine sleeps."""
-    if hasattr(time, "CLOCK_BOOTTIME"):
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-    return time.monotonic()
+#: Seconds of a clock that never goes back and does not stand still while the machine sleeps.
+boottime: Clock = (
+    partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
+)
 
 
-def steady_wall(wall: Clock = time.time, clock: Clock = boottime) -> Clock:
-    """Wall seconds as they were when this was called, and as `clock` has gone on since: nobody sets it.
+class SteadyWall:
+    """Wall seconds as they were when this was made, and as `clock` has gone on since: nobody sets it.
 
-    What lives for a second by it lives for a second, whatever becomes of the machine's date meanwhile.
+    What lives for a second by it lives for a second, whatever becomes of the machine's date meanwhile. It is always
+    `ahead` of `clock` by as much (s).
     """
-    since = wall() - clock()
-    return lambda: clock() + since
+
+    __slots__ = ("_clock", "ahead")
+
+    def __init__(self, wall: Clock = time.time, clock: Clock = boottime) -> None:
+        self._clock = clock
+        self.ahead = wall() - clock()
+
+    def __call__(self) -> float:
+        """Now."""
+        return self._clock() + self.ahead

@@ -57,14 +57,16 @@ class Standings:
                 return None
         return Standing(request, request.key, name, entry, acceptance, until, lease)
 
-    def entry(self, standing: Standing, now: float) -> Entry | None:
-        """The entry it speaks of, if it still may be served at `now` (wall s). In any thread, without waiting.
+    def entry(self, standing: Standing, clock: float, now: float | None = None) -> Entry | None:
+        """The entry it speaks of, if it still may be served now: at `clock` (boot time, s), which is `now` (wall s).
 
         Every reason for which a lookup would come out otherwise is a time that has passed, a record that is no
-        longer the same, or an epoch that went on; only in the last case tokens are compared again.
+        longer the same, or an epoch that went on; only in the last case tokens are compared again. In any thread,
+        without waiting.
         """
         core = self._core
-        clock = core.boottime()
+        if now is None:
+            now = core.dated(clock)
         if now >= standing.until or clock >= standing.lease or not (core.alone or core.heard(clock)):
             return None
         item = core.l1.peek(standing.entry_name)

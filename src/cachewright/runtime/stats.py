@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left, bisect_right
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,8 +15,9 @@ from cachewright.spec.semantics import Reason
 BOUNDS = (
     0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
 )  # fmt: skip
-#: Hits of one target and tier that may wait to be counted.
+#: Hits of one target and tier that may wait to be counted, and how many in memory are timed by one of them.
 _AT_A_TIME = 256
+_TIMED_BY_ONE = 16
 
 
 @dataclass(slots=True)
@@ -89,6 +90,7 @@ class Stats:
         self._lock = threading.Lock()
         self._targets: dict[str, TargetStats] = {}
         self._waiting: dict[tuple[str, str], deque[float]] = {}
+        self._in_memory: dict[str, deque[float | None]] = {}
         self._operations: dict[str, Durations] = {}
         self._refusals: Counter[str] = Counter()
         self._windows = Durations()
@@ -135,14 +137,38 @@ class Stats:
             with self._lock:
                 self._count_hits()
 
+    def hit_in_memory(self, target: str, began: float, clock: Callable[[], float]) -> None:
+        """As `hit`, where reading `clock` (s) would be much of it: one in sixteen is timed, from `began`, for all.
+
+        Each of them counts.
+        """
+        waiting = self._in_memory.get(target)
+        if waiting is None:
+            waiting = self._in_memory.setdefault(target, deque())
+        many = len(waiting)
+        waiting.append(None if many % _TIMED_BY_ONE else clock() - began)
+        if many >= _AT_A_TIME:
+            with self._lock:
+                self._count_hits()
+
     def _count_hits(self) -> None:
         """Count the hits that wait; others may be noted meanwhile."""
         for (target, tier), waiting in tuple(self._waiting.items()):
-            batch = [waiting.popleft() for _ in range(len(waiting))]
-            if batch:
-                own = self._of(target)
-                own.hits[tier] += len(batch)
-                own.hit_seconds.add_all(batch)
+            self._hits(target, tier, [waiting.popleft() for _ in range(len(waiting))])
+        for target, noted in tuple(self._in_memory.items()):
+            seconds = 0.0  # the first of those that wait is always timed
+            batch: list[float] = []
+            for _ in range(len(noted)):
+                timed = noted.popleft()
+                seconds = seconds if timed is None else timed
+                batch.append(seconds)
+            self._hits(target, "l1", batch)
+
+    def _hits(self, target: str, tier: str, batch: list[float]) -> None:
+        if batch:
+            own = self._of(target)
+            own.hits[tier] += len(batch)
+            own.hit_seconds.add_all(batch)
 
     def miss(self, target: str, reason: Reason) -> None:
         """A lookup was no hit."""

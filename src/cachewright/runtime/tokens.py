@@ -19,14 +19,17 @@ class LocalTokens:
 
     Whoever asks the store for tokens takes a `mark` before the request is sent. An answer is trusted, and a
     load stored, only where `unchanged` still says so afterwards: no invalidation, hold or lost connection
-    came between. At most `limit` tags are remembered; past it everything is forgotten and a floor is
-    raised, so that nothing in flight is trusted either.
+    came between. About `limit` tokens and as many touches are remembered. Past it those tokens are forgotten
+    that nobody asked for lately, or all touches; and a floor is raised, so that nothing in flight is trusted.
     """
 
     def __init__(self, *, limit: int = 100_000) -> None:
         self._limit = limit
         self._lock = threading.Lock()
         self._known: dict[str, bytes] = {}
+        self._older: dict[
+            str, bytes
+        ] = {}  # tokens that nobody asked for since `_known` began; none is in both
         self._touched: dict[str, int] = {}
         self._held: dict[str, int] = {}
         self._epoch = 0
@@ -57,34 +60,48 @@ class LocalTokens:
         with self._lock:
             if not self._unchanged(mark, tokens):
                 return None
-            others = [tag for tag, token in tokens.items() if self._known.get(tag, token) != token]
+            others = [tag for tag, token in tokens.items() if self._copy(tag) not in {token, None}]
             if others:
                 self._touch(others)
             self._room(len(tokens))
+            for tag in tokens:
+                self._older.pop(tag, None)
             self._known.update(tokens)
             return self._epoch
 
     def agree(self, tokens: Mapping[str, bytes]) -> bool:
         """Whether every one of these tokens equals the local copy."""
         known = self._known
-        return all(known.get(tag) == token for tag, token in tokens.items())
+        return all(known.get(tag) == token or self._kept(tag, token) for tag, token in tokens.items())
+
+    def _kept(self, tag: str, token: bytes) -> bool:
+        """Whether this is among the older tokens: asked for now, it is one of the others again."""
+        with self._lock:
+            if self._older.get(tag) == token:
+                self._known[tag] = self._older.pop(tag)
+            return self._known.get(tag) == token
 
     def known(self, tags: Iterable[str]) -> dict[str, bytes]:
         """The local copies of the tokens of `tags`, of those that have one."""
-        known = self._known
-        return {tag: token for tag in tags if (token := known.get(tag)) is not None}
+        return {tag: token for tag in tags if (token := self._copy(tag)) is not None}
 
     def unknown(self, tags: Iterable[str]) -> list[str]:
         """Those of `tags` that have no local copy."""
-        known = self._known
-        return [tag for tag in tags if tag not in known]
+        return [tag for tag in tags if self._copy(tag) is None]
+
+    def _copy(self, tag: str) -> bytes | None:
+        return self._known.get(tag) or self._older.get(tag)
 
     def mint(self, tags: Iterable[str], fresh: Mint) -> dict[str, bytes]:
-        """The tokens of `tags` where this process is the only one: absent ones are made."""
+        """The tokens of `tags` where this process is the only one: absent ones are made, one for all of them."""
         wanted = tuple(tags)
         with self._lock:
             self._room(len(wanted))
-            return {tag: self._known.get(tag) or self._known.setdefault(tag, fresh()) for tag in wanted}
+            known, older, made = self._known, self._older, b""
+            for tag in wanted:
+                if tag not in known:
+                    known[tag] = older.pop(tag, b"") or (made := made or fresh())
+            return {tag: known[tag] for tag in wanted}
 
     def touch(self, tags: Collection[str]) -> int:
         """Forget the tokens of `tags` and advance the epoch; how many of them were known."""
@@ -92,10 +109,12 @@ class LocalTokens:
             return self._touch(tags)
 
     def _touch(self, tags: Collection[str]) -> int:
-        self._room(len(tags))
+        if len(self._touched) + len(tags) > self._limit:
+            self._touched.clear()
+            self._raise_floor()
         self._epoch += 1
         self._touched.update(dict.fromkeys(tags, self._epoch))
-        return sum(self._known.pop(tag, None) is not None for tag in tags)
+        return sum((self._known.pop(tag, None) or self._older.pop(tag, None)) is not None for tag in tags)
 
     def forget(self) -> None:
         """Trust nothing any more, neither copies nor answers under way: messages may have been missed."""
@@ -103,14 +122,22 @@ class LocalTokens:
             self._forget()
 
     def _forget(self) -> None:
+        self._raise_floor()
+        self._touched.clear()
+        self._known, self._older = {}, {}
+
+    def _raise_floor(self) -> None:
         self._epoch += 1
         self._floor = self._epoch
-        self._touched.clear()
-        self._known.clear()
 
     def _room(self, more: int) -> None:
-        if len(self._touched) + more > self._limit or len(self._known) + more > self._limit:
-            self._forget()
+        """Room for so many more tokens. Answers under way are not trusted: what they must equal may be forgotten."""
+        if len(self._known) + more > self._limit // 2:
+            self._older = (
+                self._known
+            )  # before it is emptied: a reader without the lock finds it in one of them
+            self._known = {}
+            self._raise_floor()
 
     def hold(self, tags: Collection[str]) -> None:
         """From now on these tags are neither served nor filled here; every hold needs its own `release`."""

@@ -27,6 +27,7 @@ class Typed(Generic[T]):
             self._untyped = ValueCodec(Any)
         self._kinds = tuple(_kinds(type_))
         self.encode = self._own.encode
+        self.immutable = self._own.immutable
 
     def decode(self, data: bytes) -> T:
         """The value in these bytes, a new one each time. Raises `CodecError`."""

@@ -22,13 +22,15 @@ from cachewright.runtime.stats import Stats
 from cachewright.runtime.stores.admission import Doorkeeper
 from cachewright.runtime.stores.eviction import Node, order_of
 from cachewright.runtime.stores.records import Name, Record, end_of, has_ended, held_name
+from cachewright.spec.tags import KEY_TAG
 
 #: What one item costs beside its payload and its key, and what each tag of tokens that nothing shares adds.
 _ITEM_BYTES = 430
 _TAG_BYTES = 40
 #: An item larger than this share of the whole would push out too many others.
 _LARGEST_SHARE = 8
-#: Invalidated tags that are remembered; past them, what was not looked at since the oldest counts as dropped.
+#: Invalidated tags that are remembered, at least; past them, and past the number of items that there is room for,
+#: what was not looked at since the oldest counts as dropped.
 _NOTED_TAGS = 10_000
 #: Distinct sets of tokens that are held once, and distinct tags and tokens in them.
 _SHARED_SETS = 512
@@ -113,6 +115,7 @@ class MemoryStore:
         self._swept = 0
         self._turn = 0
         self._floor = 0
+        self._noted = max(_NOTED_TAGS, bounds.items)
         self._dropped: OrderedDict[str, int] = OrderedDict()
         self._shared = _Shared()
 
@@ -211,13 +214,24 @@ class MemoryStore:
                 self._remove(name, item)
 
     def drop(self, tags: Collection[str]) -> None:
-        """Let go of whatever depends on one of `tags`: it is not found any more, and the sweep removes it."""
+        """Let go of whatever depends on one of `tags`: it is not found any more, and the sweep removes it.
+
+        The tag of a single key means one entry, which leaves at once.
+        """
         with self._lock:
+            wide = [tag for tag in tags if not tag.startswith(KEY_TAG)]
+            if len(wide) < len(tags):
+                for tag in tags:
+                    item = self._items.get(tag.removeprefix(KEY_TAG)) if tag.startswith(KEY_TAG) else None
+                    if item is not None:
+                        self._remove(held_name(item.record), item)
+            if not wide:
+                return
             self._turn += 1
-            for tag in tags:
+            for tag in wide:
                 self._dropped[tag] = self._turn
                 self._dropped.move_to_end(tag)
-            while len(self._dropped) > _NOTED_TAGS:
+            while len(self._dropped) > self._noted:
                 self._floor = self._dropped.popitem(last=False)[1]
 
     def linger(self, seconds: float) -> None:
