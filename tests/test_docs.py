@@ -71,6 +71,14 @@ def test_every_link_to_a_file_leads_to_one(page):
     assert [link for link in targets if not (page.parent / link).exists()] == []
 
 
+def test_every_test_against_a_known_defect_is_there():
+    page = ROOT / "docs" / "explanation" / "defects.md"
+    named = re.findall(r"`([\w/]+\.py)::(test_\w+)`", page.read_text(encoding="utf-8"))
+    assert len(named) > 50
+    for file, name in named:
+        assert f"def {name}(" in (ROOT / "tests" / file).read_text(encoding="utf-8"), f"{file}::{name}"
+
+
 @pytest.mark.parametrize("name", GENERATOR.PAGES)
 def test_generated_pages_are_up_to_date(name):
     written = (ROOT / "docs" / "reference" / name).read_text(encoding="utf-8")
