@@ -80,11 +80,16 @@ class Study:
     standings: tuple[Standing, ...]
 
 
-def study(trace: Trace) -> Study:
-    """Analyse `trace`, as far as its routes can be judged one by one."""
+def study(trace: Trace, *, by_the_clock: bool = False) -> Study:
+    """Analyse `trace`, as far as its routes can be judged one by one.
+
+    With `by_the_clock`, routes of which no parameter tells what the clock decides are judged like others.
+    """
     record = gather(trace)
     readable = [route for route in record.routes if route.method == "GET"]
     bounds = {route.subject: timebound.time_bound(route, record) for route in readable}
+    if by_the_clock:
+        bounds = {s: bound if bound.separable else timebound.TimeBound() for s, bound in bounds.items()}
     steady = {route.subject: _steady(route, bounds[route.subject]) for route in readable}
     identity = identity_of(
         record, (spot for route in readable for spot in bound_spots(_filled(steady[route.subject])))

@@ -83,6 +83,16 @@ def design(
         bool, typer.Option("--redis/--no-redis", help="Whether there is a Redis to share entries in.")
     ] = True,
     workers: Annotated[int, typer.Option("--workers", help="Processes that serve.", metavar="N", min=1)] = 1,
+    stale: Annotated[
+        float,
+        typer.Option(
+            "--max-stale-fraction",
+            help="Share of hits that may be out of date where nothing tells when answers change.",
+            metavar="SHARE",
+            min=0.0,
+            max=0.5,
+        ),
+    ] = 0.0,
     ahead: Annotated[
         bool,
         typer.Option(
@@ -119,7 +129,7 @@ def design(
             now=at,
             namespace=namespace,
             wanted=wanted,
-            budget=Budget(memory_of(memory), redis=redis, workers=workers),
+            budget=Budget(memory_of(memory), redis=redis, workers=workers, stale=stale),
             ahead=ahead,
         )
     specification = dumps_spec(found.spec)

@@ -17,12 +17,14 @@ SPARED_ROOM = 0.002
 class Budget:
     """What the operator allows. `memory` are bytes for entries in each process, None for whatever pays.
 
-    Without `redis` entries live in the process that loaded them.
+    Without `redis` entries live in the process that loaded them. `stale` is the share of hits that may be out of
+    date where no write that was seen tells when a target changes.
     """
 
     memory: int | None = None
     redis: bool = True
     workers: int = 1
+    stale: float = 0.0
 
     @property
     def alone(self) -> str | None:

@@ -14,6 +14,7 @@ from cachewright.analysis.scope import LEAST_PRINCIPALS, key_fields
 from cachewright.analysis.study import Profile, Standing
 from cachewright.design.patterns import unwritable
 from cachewright.design.result import NotCached
+from cachewright.design.staleness import too_stale
 from cachewright.simulator.outcome import RouteOutcome
 from cachewright.spec.semantics import Scope
 from cachewright.spec.sensitive import secret_words, sensitive_words
@@ -64,10 +65,17 @@ def _first(found: Iterable[NotCached | None], waived: Collection[str]) -> NotCac
     return next((no for no in found if no is not None and no.code not in waived), None)
 
 
-def by_replay(profile: Profile, outcome: RouteOutcome) -> NotCached | None:
-    """The first reason that a replay of the trace against the specification gives."""
+def by_replay(profile: Profile, outcome: RouteOutcome, *, tolerated: float | None = None) -> NotCached | None:
+    """The first reason that a replay of the trace against the specification gives.
+
+    Where this share of its hits is `tolerated`, they may be out of date.
+    """
     subject = profile.route.subject
-    if outcome.wrong_answers:
+    if tolerated is not None:
+        no = too_stale(outcome, profile.scope, tolerated)
+        if no is not None:
+            return no
+    elif outcome.wrong_answers:
         text = (
             f"A replay served {outcome.wrong_answers} answers that differ from what the application answered."
         )

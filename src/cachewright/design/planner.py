@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 
 from cachewright.analysis.analyses import findings
 from cachewright.analysis.findings import Finding
-from cachewright.analysis.study import Profile, Study, profiles, study
+from cachewright.analysis.study import Profile, profiles, study
+from cachewright.analysis.timebound import time_bound
 from cachewright.design import remarks, sections
 from cachewright.design.budget import Budget, rooms
 from cachewright.design.candidates import (
@@ -24,14 +25,17 @@ from cachewright.design.candidates import (
     by_replay,
     unsafe_method,
 )
+from cachewright.design.choice import DEFAULT_TTL, Choice
+from cachewright.design.decisions import decisions_of
 from cachewright.design.estimates import estimated
-from cachewright.design.forecast import ALARM, forecast_of
+from cachewright.design.forecast import forecast_of
 from cachewright.design.patterns import key_patterns, tag_text
-from cachewright.design.result import Decision, Design, NotCached
+from cachewright.design.result import Design, NotCached
+from cachewright.design.staleness import TRADED, tolerable_lives, traded
 from cachewright.evidence.trace import Trace
 from cachewright.simulator.curves import ttl_curve
 from cachewright.simulator.outcome import Outcome, RouteOutcome
-from cachewright.simulator.shapes import Shape, by_name, shape_of, streams
+from cachewright.simulator.shapes import by_name, shape_of, streams
 from cachewright.simulator.stream import Stream
 from cachewright.spec.cache_targets import CacheTarget
 from cachewright.spec.document import Document
@@ -43,33 +47,12 @@ from cachewright.spec.tenancy import Identity as IdentitySection
 Score = Callable[[CachingSpecification], Outcome]
 
 GENERATOR = "cachewright design"
-DEFAULT_TTL = 300
 #: Longer lives, tried where the trace is long enough to show a gain.
 LONGER_TTLS = (900, 3600)
 #: A longer life must hit so much more often (share of lookups) than the next shorter one.
 LEAST_GAIN = 0.01
 
 _COMMON_MODULES = frozenset({"main", "app", "api", "src", "server", "asgi", "wsgi", "application", "backend"})
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Plan:
-    """A choice under way.
-
-    The profiles that are still in, the lives and the room (bytes) of their entries, the reasons of the others.
-    """
-
-    found: Study
-    namespace: str
-    now: datetime
-    judged: Mapping[str, Profile] = field(default_factory=dict)
-    chosen: tuple[Profile, ...] = ()
-    refused: Mapping[str, NotCached] = field(default_factory=dict)
-    outcomes: Mapping[str, RouteOutcome] = field(default_factory=dict)
-    lives: Mapping[str, int] = field(default_factory=dict)
-    shapes: Mapping[str, Shape] = field(default_factory=dict)
-    rooms: Mapping[str, int] = field(default_factory=dict)
-    budget: Budget = field(default_factory=Budget)
 
 
 def design(
@@ -90,8 +73,9 @@ def design(
     if trace.unknown:
         name = namespace or _namespace(trace.application)
         return estimated(trace, now=now, namespace=name, generator=GENERATOR)
-    found = study(trace)
-    start = _Plan(found, namespace or _namespace(trace.application), now, budget=budget or Budget())
+    allowed = (budget or Budget()).stale
+    found = study(trace, by_the_clock=allowed > 0)
+    start = Choice(found, namespace or _namespace(trace.application), now, budget=budget or Budget())
     plan = _settle(start, score, asked)
     numbered = findings(found, plan.judged)
     spec = _specification(plan, numbered)
@@ -102,7 +86,7 @@ def design(
     )
     return Design(
         spec=spec,
-        decisions=_decisions(plan, spec, numbered),
+        decisions=decisions_of(plan, spec, numbered),
         assumptions=remarks.assumptions(found, plan.chosen),
         clarifications_needed=remarks.clarifications(found),
         not_cached=(*not_cached, *remarks.never_asked(trace)),
@@ -111,6 +95,7 @@ def design(
             *_close(plan),
             *remarks.warnings(trace),
             *remarks.spent(plan.budget, plan.shapes),
+            *traded({s: plan.lives[s] for s in plan.tolerated}, plan.outcomes, allowed),
         ),
         sources=_sources(trace),
         findings=numbered,
@@ -126,7 +111,7 @@ def design(
     )
 
 
-def _overruled(plan: _Plan, asked: Collection[str]) -> Iterator[str]:
+def _overruled(plan: Choice, asked: Collection[str]) -> Iterator[str]:
     """The doubts about targets that are designed because they were asked for."""
     for profile in plan.chosen:
         subject = profile.route.subject
@@ -138,14 +123,14 @@ def _overruled(plan: _Plan, asked: Collection[str]) -> Iterator[str]:
             yield f"{subject}: {no.reason} It is designed because it was asked for by name."
 
 
-def _close(plan: _Plan) -> Iterator[str]:
+def _close(plan: Choice) -> Iterator[str]:
     """The targets that pay just enough."""
     for subject, outcome in plan.outcomes.items():
         if at_the_bar(outcome) and outcome.lookups:
             yield f"{subject}: a replay hits {outcome.hits / outcome.lookups:.0%} of lookups. {CLOSE}"
 
 
-def _settle(start: _Plan, score: Score, asked: Collection[str]) -> _Plan:
+def _settle(start: Choice, score: Score, asked: Collection[str]) -> Choice:
     """Refuse until nothing is left to refuse: each refusal may change what the others must share."""
     found = start.found
     refused = {route.subject: no for route in found.record.routes if (no := unsafe_method(route)) is not None}
@@ -165,18 +150,21 @@ def _settle(start: _Plan, score: Score, asked: Collection[str]) -> _Plan:
         current = profiles(found, admitted)
         judged.update((profile.route.subject, profile) for profile in current)
         waived = dict.fromkeys(asked, DOUBTS)
+        tolerated = _tolerated(start, current)
+        for subject in tolerated:
+            waived[subject] = waived.get(subject, frozenset()) | TRADED
         fresh = {
             profile.route.subject: no
             for profile in current
             if (no := by_changes(profile, waived.get(profile.route.subject, ()))) is not None
         }
-        plan = replace(start, judged=judged, chosen=current, refused=refused)
+        plan = replace(start, judged=judged, chosen=current, refused=refused, tolerated=tolerated)
         if not fresh and current:
             plan = _lived(plan, score)
             fresh = {
                 profile.route.subject: no
                 for profile in current
-                if (no := by_replay(profile, plan.outcomes[profile.route.subject])) is not None
+                if (no := _by_replay(plan, profile)) is not None
                 and no.code not in waived.get(profile.route.subject, ())
             } or _without_room(plan)
         if not fresh:
@@ -184,7 +172,24 @@ def _settle(start: _Plan, score: Score, asked: Collection[str]) -> _Plan:
         refused = {**refused, **fresh}
 
 
-def _without_room(plan: _Plan) -> dict[str, NotCached]:
+def _by_replay(plan: Choice, profile: Profile) -> NotCached | None:
+    subject = profile.route.subject
+    return by_replay(profile, plan.outcomes[subject], tolerated=plan.share_tolerated(subject))
+
+
+def _tolerated(start: Choice, current: Sequence[Profile]) -> frozenset[str]:
+    """The targets that would be refused because nothing tells when they change, where staleness is allowed."""
+    if not start.budget.stale:
+        return frozenset()
+    record = start.found.record
+    return frozenset(
+        profile.route.subject
+        for profile in current
+        if profile.changes.unexplained or not time_bound(profile.route, record).separable
+    )
+
+
+def _without_room(plan: Choice) -> dict[str, NotCached]:
     """Targets for which the budget leaves less than one entry."""
     return {
         subject: NotCached(
@@ -199,7 +204,7 @@ def _without_room(plan: _Plan) -> dict[str, NotCached]:
     }
 
 
-def _lived(plan: _Plan, score: Score) -> _Plan:
+def _lived(plan: Choice, score: Score) -> Choice:
     """`plan` with the life and the room of each target's entries, and the replay that speaks for them.
 
     The default life, longer while the curve gains; where a longer one served anything wrong, the default.
@@ -210,13 +215,26 @@ def _lived(plan: _Plan, score: Score) -> _Plan:
     long_enough = plan.found.record.seconds > DEFAULT_TTL
     lives = {subject: _life(reads[subject]) if long_enough else DEFAULT_TTL for subject in reads}
     plan = replace(plan, lives={**dict.fromkeys(subjects, DEFAULT_TTL), **lives})
+    if plan.tolerated:
+        plan = replace(plan, lives={**plan.lives, **_lives_tolerated(plan, score)})
     outcomes = _scored(plan, score)
     wrong = {s for s in subjects if outcomes[s].wrong_answers and plan.lives[s] != DEFAULT_TTL}
+    wrong -= plan.tolerated
     if wrong:
         plan = replace(plan, lives={**plan.lives, **dict.fromkeys(wrong, DEFAULT_TTL)})
         outcomes = _scored(plan, score)
     found = {subject: shape_of(stream, plan.lives[subject]) for subject, stream in reads.items()}
     return replace(plan, outcomes=outcomes, shapes=found, rooms=rooms(found, plan.budget.memory))
+
+
+def _lives_tolerated(plan: Choice, score: Score) -> Mapping[str, int]:
+    """Lives of the targets that may be out of date."""
+    scopes = {p.route.subject: p.scope for p in plan.chosen if p.route.subject in plan.tolerated}
+
+    def replayed(lives: Mapping[str, int]) -> Mapping[str, RouteOutcome]:
+        return _scored(replace(plan, lives={**plan.lives, **lives}), score)
+
+    return tolerable_lives(scopes, plan.budget.stale, replayed)
 
 
 def _life(reads: Stream) -> int:
@@ -229,13 +247,13 @@ def _life(reads: Stream) -> int:
     return life
 
 
-def _scored(plan: _Plan, score: Score) -> dict[str, RouteOutcome]:
+def _scored(plan: Choice, score: Score) -> dict[str, RouteOutcome]:
     outcome = score(_specification(plan, ()))
     by_route = {seen.route: seen for seen in outcome.routes}
     return {profile.route.subject: by_route[profile.route.subject] for profile in plan.chosen}
 
 
-def _specification(plan: _Plan, numbered: Sequence[Finding]) -> CachingSpecification:
+def _specification(plan: Choice, numbered: Sequence[Finding]) -> CachingSpecification:
     identity, trace = plan.found.identity, plan.found.record.trace
     patterns = key_patterns(plan.chosen, tenant=identity.tenant is not None)
     targets = tuple(_target(profile, plan, patterns, numbered) for profile in plan.chosen)
@@ -262,7 +280,7 @@ def _specification(plan: _Plan, numbered: Sequence[Finding]) -> CachingSpecifica
 
 
 def _target(
-    profile: Profile, plan: _Plan, patterns: Mapping[str, str], numbered: Sequence[Finding]
+    profile: Profile, plan: Choice, patterns: Mapping[str, str], numbered: Sequence[Finding]
 ) -> CacheTarget:
     subject, load = profile.route.subject, profile.standing.load
     identity = plan.found.identity
@@ -286,6 +304,7 @@ def _target(
                 for template in profile.depends_on
             )
         ),
+        max_staleness_seconds=life if subject in plan.tolerated else 0,
         bypass_when=profile.standing.bound.bypass,
         ignored_reads=profile.ignored,
         because=_because(subject, numbered),
@@ -302,59 +321,6 @@ def _because(subject: str, numbered: Sequence[Finding]) -> tuple[str, ...]:
 
 def _with_findings(no: NotCached, numbered: Sequence[Finding]) -> NotCached:
     return NotCached(no.endpoint, no.code, no.reason, no.figures, _because(no.endpoint, numbered))
-
-
-def _decisions(plan: _Plan, spec: CachingSpecification, numbered: Sequence[Finding]) -> tuple[Decision, ...]:
-    """Scope, dependencies, key and life of every target, each with the findings that led to it."""
-    by_code: dict[tuple[str, str], list[str]] = {}
-    for finding in numbered:
-        by_code.setdefault((finding.subject, finding.code.partition("_")[0]), []).append(finding.id)
-    texts = {finding.id: finding.text for finding in numbered}
-    decisions: list[Decision] = []
-    for target, profile in zip(spec.cache_targets, plan.chosen, strict=True):
-        subject = profile.route.subject
-
-        def ids(code: str, subject: str = subject) -> tuple[str, ...]:
-            return tuple(by_code.get((subject, code), ()))
-
-        def said(code: str) -> str:
-            return " ".join(texts[number] for number in ids(code))
-
-        decisions.append(Decision(subject, f"scope: {target.scope}", said("scope"), ids("scope")))
-        tags = ", ".join(target.depends_on)
-        decisions.append(Decision(subject, f"depends_on: {tags}", said("dependencies"), ids("dependencies")))
-        decisions.append(
-            Decision(
-                subject,
-                f"cache_key_pattern: {target.cache_key_pattern}",
-                "All parameters stand in the key.",
-                ids("keyed"),
-            )
-        )
-        if target.bypass_when:
-            bypass = " or ".join(target.bypass_when)
-            decisions.append(Decision(subject, f"bypass_when: {bypass}", said("time"), ids("time")))
-        if target.ignored_reads:
-            ignored = ", ".join(target.ignored_reads)
-            decisions.append(Decision(subject, f"ignored_reads: {ignored}", said("ignored"), ids("ignored")))
-        life = plan.lives.get(subject, DEFAULT_TTL)
-        decisions.append(
-            Decision(subject, f"ttl: {life} s", remarks.life_reason(profile, life), ids("changes"))
-        )
-        if (shape := plan.shapes.get(subject)) is not None:
-            room = plan.rooms[subject]
-            choice = f"max_memory_bytes: {room}" if plan.budget.memory is not None else f"room: {room} bytes"
-            decisions.append(Decision(subject, choice, remarks.room_reason(shape, room), ids("workload")))
-    return (*decisions, *_alarm(plan, numbered))
-
-
-def _alarm(plan: _Plan, numbered: Sequence[Finding]) -> Iterator[Decision]:
-    """Where the alarm of the hit rate stands, with the traffic that its forecast rests on."""
-    forecast = forecast_of(plan.outcomes.values())
-    if forecast is not None:
-        traffic = (f.id for f in numbered if f.code == "workload" and f.subject in plan.outcomes)
-        choice = f"low_hit_rate.threshold: {forecast.alarm}"
-        yield Decision(ALARM, choice, forecast.reason, tuple(traffic))
 
 
 def _sources(trace: Trace) -> tuple[str, ...]:

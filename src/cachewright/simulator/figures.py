@@ -21,6 +21,8 @@ from cachewright.spec.semantics import Reason
 
 _MILLISECOND = 1_000_000
 _LEAST_KEYS = 10
+#: With nothing wrong among n hits fewer than 3/n are, in 95 of 100 recordings (the rule of three).
+_NONE_AMONG = 3.0
 
 
 def _counts() -> dict[str, float]:
@@ -45,7 +47,10 @@ class Run:
     misses_of: dict[int, dict[str, float]] = field(default_factory=lambda: defaultdict(_counts))
     refused_of: dict[int, dict[str, float]] = field(default_factory=lambda: defaultdict(_counts))
     bypassed_of: dict[int, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    seen_of: Counter[int] = field(default_factory=Counter)
     wrong_of: Counter[int] = field(default_factory=Counter)
+    wrong_weight_of: dict[int, float] = field(default_factory=lambda: defaultdict(float))
+    foreign_of: Counter[int] = field(default_factory=Counter)
     undecided_of: Counter[int] = field(default_factory=Counter)
     answers: list[WrongAnswer] = field(default_factory=list)
     peak_entries: int = 0
@@ -54,6 +59,7 @@ class Run:
     def hit(self, lookup: Lookup, *, remote: bool = False) -> None:
         """The entry was served, by the shared store if it is `remote`."""
         self.hits[lookup.request.id] = lookup.at
+        self.seen_of[lookup.route.id] += 1
         size = round(lookup.request.size * lookup.weight)
         self.moved[lookup.route.id]["served"] += size
         if remote:
@@ -93,6 +99,8 @@ class Run:
     def wrong(self, lookup: Lookup, answer: WrongAnswer) -> None:
         """The entry that was served was not what the application answered."""
         self.wrong_of[lookup.route.id] += 1
+        self.wrong_weight_of[lookup.route.id] += lookup.weight
+        self.foreign_of[lookup.route.id] += answer.kind == "foreign"
         self.answers.append(answer)
 
     def undecided(self, lookup: Lookup) -> None:
@@ -110,6 +118,14 @@ class Run:
             return None
         spread = sum((hits - found * lookups) ** 2 for hits, lookups in keys)
         return 2 * math.sqrt(spread * len(keys) / (len(keys) - 1)) / self.lookups_of[route]
+
+    def wrong_share_of(self, route: int) -> tuple[float, float] | None:
+        """The share of the hits of one route that were wrong, and what it may be in other such recordings."""
+        hits, wrong = self.hits_of[route], self.wrong_of[route]
+        if not hits:
+            return None
+        share = self.wrong_weight_of[route] / hits
+        return share, share * (1 + 2 / math.sqrt(wrong)) if wrong else _NONE_AMONG / self.seen_of[route]
 
     @property
     def rate(self) -> float | None:
@@ -179,6 +195,7 @@ class _Teller:
         rates = [found for run in self.runs if (found := run.rate_of(route)) is not None]
         statements = [s for request in requests for s in self.prepared.statements.get(request.id, ())]
         database = _database(statements, served.hits, self.trace)
+        shares = [both for run in self.runs if (both := run.wrong_share_of(route)) is not None]
         bypassed = Counter(served.bypassed_of[route])
         bypassed.update(
             self.prepared.bypassed[r.id].value for r in requests if r.id in self.prepared.bypassed
@@ -204,6 +221,9 @@ class _Teller:
             wrong_answers=self.worst.wrong_of[route],
             undecided=self.worst.undecided_of[route],
             margin=served.margin_of(route),
+            foreign_answers=self.worst.foreign_of[route],
+            wrong_share=max((share for share, _ in shares), default=None),
+            wrong_share_high=max((high for _, high in shares), default=None),
             bytes=self._bytes(route),
             from_memory=self._from_memory(requests),
         )

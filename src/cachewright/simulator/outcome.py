@@ -54,7 +54,8 @@ class RouteOutcome:
     `misses` and `refused` count by reason why a lookup was not a hit and why a load was not filled, and
     `bypassed` why a request of a target made no lookup. `bytes` are those of answers that were `served` from the
     cache and `stored` in it, and that the shared store sent and took, where it was told apart from memory;
-    `from_memory` are the hits that did not ask it.
+    `from_memory` are the hits that did not ask it. `foreign_answers` are the wrong ones that are somebody else's;
+    `wrong_share` is that of all wrong ones among the hits, `wrong_share_high` what it may be in other recordings.
     """
 
     route: str
@@ -77,6 +78,9 @@ class RouteOutcome:
     wrong_answers: int
     undecided: int
     margin: float | None = None
+    foreign_answers: int = 0
+    wrong_share: float | None = None
+    wrong_share_high: float | None = None
     bytes: Mapping[str, int | None] = field(default_factory=dict)
     from_memory: int | None = None
 
@@ -108,6 +112,8 @@ class RouteOutcome:
             "time_after_ms": _rounded(self.time_after_ms),
             "wrong_answers": self.wrong_answers,
             "undecided": self.undecided,
+            "foreign_answers": self.foreign_answers,
+            "wrong_share": _rounded(self.wrong_share, 6),
             "bytes": dict(self.bytes),
             "hits_from_memory": self.from_memory,
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-_WRONG = ("wrong_answers", "undecided")
+_WRONG = ("wrong_answers", "undecided", "foreign_answers", "wrong_share")
 _LATENCIES = tuple(f"{name}_{when}_ms" for name in ("mean", "p50", "p95") for when in ("before", "after"))
 _DATABASE = ("queries_before", "queries_after", "time_before_ms", "time_after_ms")
 _RATES = (
