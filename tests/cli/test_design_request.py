@@ -139,6 +139,33 @@ def test_a_project_is_enough(place, capsys):
     assert answer["sources"][1:] == ["specs/api/rest-endpoints.md", "specs/database/schema.md"]
 
 
+@pytest.mark.requirement("#8", "#13")
+def test_a_specification_that_stands_is_changed_in_place(place, capsys):
+    run("--request", "request.yaml", "-o", "caching.yaml")
+    ours = "# reviewed in May\n" + (place / "caching.yaml").read_text()
+    (place / "caching.yaml").write_text(ours)
+    change = "inputs:\n  cache_targets:\n  - {endpoint: GET /api/tasks, ttl_seconds: 900}\n"
+    (place / "change.yaml").write_text(change)
+    capsys.readouterr()
+    run("--request", "change.yaml", "--from", "caching.yaml", "-o", "caching.yaml", "--json")
+    answer = json.loads(capsys.readouterr().out)
+    (changed,) = answer["changes"]
+    assert (changed["what"], changed["before"], changed["after"]) == ("ttl_seconds", 300, 900)
+    new = (place / "caching.yaml").read_text()
+    assert new == answer["specification"]
+    assert set(ours.splitlines()) <= set(new.splitlines())
+    assert "duration_seconds: 900" in new
+
+
+@pytest.mark.parametrize("more", [[], ["--request", "request.yaml", "--namespace", "other"]])
+def test_a_specification_is_changed_by_a_request_alone(place, more):
+    import typer
+
+    (place / "caching.yaml").write_text("caching_specification: {}\n")
+    with pytest.raises(typer.BadParameter):
+        run("--from", "caching.yaml", *more)
+
+
 def test_a_design_without_any_evidence_is_a_usage_error(place):
     import typer
 

@@ -110,6 +110,22 @@ async def test_a_written_request_is_designed(here):
     assert designed.structured_content["specification"].startswith("caching_specification:")
 
 
+async def test_a_specification_that_stands_is_changed(here, tmp_path):
+    standing = "caching_specification:  # ours\n  cache_targets:\n  - {endpoint: GET /a, cache_key_pattern: a, scope: public, depends_on: [a]}\n"
+    (tmp_path / "caching.yaml").write_text(standing)
+    change = "inputs:\n  cache_targets:\n  - {endpoint: GET /a, ttl_seconds: 900}\n"
+    async with here as client:
+        given = {"standing": "caching.yaml", "request": change}
+        answer = (await client.call_tool("caching_design", given)).structured_content
+        (changed,) = answer["changes"]
+        assert (changed["what"], changed["after"]) == ("ttl_seconds", 900)
+        assert "# ours" in answer["specification"]
+        assert answer["comments_kept"]
+        refused = await client.call_tool("caching_design", {"standing": "caching.yaml"})
+        assert refused.is_error
+        assert "request" in text_of(refused)
+
+
 async def test_the_eight_calls_over_stdio_beside_a_running_application(shell, monkeypatch):  # noqa: F811 - a fixture
     spec = shell.directory / "caching.yaml"
     spec.write_text(SPEC)

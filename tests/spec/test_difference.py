@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from cachewright.spec.difference import RISKS, difference, worst
+from cachewright.spec.change import RISKS
+from cachewright.spec.difference import difference, worst
 from cachewright.spec.document import dumps_spec, loads_spec
 from cachewright.spec.model import CachingSpecification
 
@@ -88,3 +89,48 @@ def test_queries_are_compared_by_name():
     after = document(cache_targets=[{**query, "depends_on": ["labels"]}])
     (change,) = difference(before, after).changes
     assert (change.risk, change.subject, change.what) == ("high", "one", "depends_on")
+
+
+def test_another_order_and_what_is_written_out_are_no_change():
+    rule = {"operation": "update", "invalidate_patterns": ["tasks", "labels"]}
+    other = {"operation": "delete", "invalidate_patterns": ["tasks"]}
+    before = document(
+        {
+            "depends_on": ["tasks(user_id={user_id})", "labels"],
+            "bypass_when": ["query.a present", "query.b present"],
+        },
+        invalidation={"rules": [rule, other]},
+    )
+    after = document(
+        {
+            "depends_on": ["labels", "tasks(user_id={user_id})"],
+            "bypass_when": ["query.b present", "query.a present"],
+            "strategy": {"compression": {"threshold_bytes": 1024}},
+            "levels": ["l2"],
+        },
+        invalidation={"rules": [other, {**rule, "invalidate_patterns": ["labels", "tasks"]}]},
+        alerts={"low_hit_rate": {"enabled": False, "threshold": 0.5}},
+    )
+    assert difference(before, after).changes == ()
+
+
+def test_a_change_shows_what_was_usual_before_it():
+    (change,) = difference(document(), document(alerts={"low_hit_rate": {"threshold": 0.4}})).changes
+    assert (change.what, change.before, change.after) == ("alerts.low_hit_rate.threshold", 0.5, 0.4)
+
+
+def test_items_of_a_list_are_known_by_their_names():
+    query = {"name": "GET /tasks", "params": {"top_users": 5}}
+    old = {"enabled": True, "on_startup": {"queries": [query]}}
+    new = {"enabled": True, "on_startup": {"queries": [{"name": "labels"}, {**query, "expected_results": 5}]}}
+    found = difference(document(cache_warming=old), document(cache_warming=new)).changes
+    assert [change.what for change in found] == [
+        "cache_warming.on_startup.queries[labels]",
+        "cache_warming.on_startup.queries[GET /tasks].expected_results",
+    ]
+
+
+def test_what_a_targets_own_strategy_changes_is_said_once():
+    own = {"strategy": {"ttl": {"duration_seconds": 60}, "compression": {"enabled": True}}}
+    found = difference(document(), document(own)).changes
+    assert [change.what for change in found] == ["ttl_seconds", "strategy.compression.enabled"]

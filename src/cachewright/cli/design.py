@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cachewright.cli.options import AsJson
 
+if TYPE_CHECKING:
+    from cachewright.design.result import Design
+    from cachewright.design.written.revision import Revision
+
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(k|m|g)?i?b?")
 _UNITS = {None: 1, "k": 2**10, "m": 2**20, "g": 2**30}
 EXAMPLE = """\
 cachewright design traffic.trace -o caching.yaml --rationale rationale.md --report report.html
-cachewright design --request request.yaml -o caching.yaml"""
+cachewright design --request request.yaml -o caching.yaml
+cachewright design --request change.yaml --from caching.yaml -o caching.yaml"""
 
 
 def design(
@@ -39,6 +45,14 @@ def design(
             metavar="DIR",
             exists=True,
             file_okay=False,
+        ),
+    ] = None,
+    standing: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="A specification to change as the request says; what it leaves out stays, comments and order too.",
+            metavar="FILE",
         ),
     ] = None,
     output: Annotated[
@@ -107,21 +121,29 @@ def design(
     The evidence is a TRACE, a written request, the specifications of a project, or several of them. Nothing is
     connected to and no code is written: what executes the design is `cachewright serve`.
     """
-    import sys
-
-    from cachewright.cli.output import say, working, write_json, write_text
-    from cachewright.cli.tables import choices, refusals
+    from cachewright.cli.output import say, working, write_text
     from cachewright.design.budget import Budget
-    from cachewright.design.rationale import rationale as reasons
     from cachewright.evidence.tracereader import read_trace
-    from cachewright.jobs.designing import asked, designed, scored_by
+    from cachewright.jobs.designing import asked, designed, revised, scored_by
     from cachewright.jobs.memory import without_collector
-    from cachewright.spec.document import dumps_spec
+    from cachewright.spec.document import dumps_spec, load_spec
 
     at = moment(now)
     if trace is None:
         _without_a_trace(report, request or project, ahead=ahead)
     wanted = None if request is None and project is None else asked(request, project)
+    if standing is not None:
+        if wanted is None or trace is not None:
+            raise typer.BadParameter(
+                "takes --request or --project and no TRACE: a recording is designed from anew, and compared with "
+                "`cachewright diff`",
+                param_hint="--from",
+            )
+        if report is not None or namespace is not None:
+            raise typer.BadParameter("goes without --report and --namespace", param_hint="--from")
+        revision = revised(load_spec(standing), wanted, now=at)
+        _tell(revision.design, revision.text, output, rationale, as_json=as_json, revision=revision)
+        return
     with working("Analysing and replaying …"), without_collector():
         seen = None if trace is None else read_trace(trace, most=most or None)
         found = designed(
@@ -132,28 +154,13 @@ def design(
             budget=Budget(memory_of(memory), redis=redis, workers=workers, stale=stale),
             ahead=ahead,
         )
-    specification = dumps_spec(found.spec)
-    if output is not None:
-        write_text(output, specification)
-    if rationale is not None:
-        write_text(rationale, reasons(found))
     if report is not None:
         from cachewright.report import report as page
 
         assert seen is not None
         forecast = scored_by(seen)(found.spec).to_json()
         write_text(report, page(forecast, found.to_json(), title=f"Cache design: {found.spec.namespace}"))
-    if as_json:
-        write_json({"caching_specification": found.spec.model_dump(mode="json"), **found.to_json()})
-    elif output is None:
-        sys.stdout.write(specification)
-    say(choices(found), "", refusals(found))
-    for kind, texts in (
-        ("assumption", found.assumptions),
-        ("question", found.clarifications_needed),
-        ("warning", found.warnings),
-    ):
-        say(*(f"{kind}: {text}" for text in texts))
+    _tell(found, dumps_spec(found.spec), output, rationale, as_json=as_json)
     if output is not None:
         say(f"next: cachewright check {output}{'' if trace is None else f' --trace {trace}'}")
 
@@ -166,6 +173,56 @@ def _without_a_trace(report: Path | None, other: Path | None, *, ahead: bool) ->
         raise typer.BadParameter("needs a TRACE: a report shows a forecast", param_hint="--report")
     if ahead:
         raise typer.BadParameter("needs a TRACE: it shows what follows what", param_hint="--warm-ahead")
+
+
+def _tell(
+    found: Design,
+    specification: str,
+    output: Path | None,
+    rationale: Path | None,
+    *,
+    as_json: bool,
+    revision: Revision | None = None,
+) -> None:
+    """Write the files that were asked for, the answer to stdout, and what is to be said about it to stderr."""
+    from cachewright.cli.diff import lines
+    from cachewright.cli.output import count, say, write_json, write_text
+    from cachewright.cli.tables import choices, refusals
+    from cachewright.design.rationale import rationale as reasons
+
+    if output is not None:
+        write_text(output, specification)
+    if rationale is not None:
+        write_text(rationale, reasons(found))
+    if as_json:
+        changes = (
+            {} if revision is None else {"specification": specification, **revision.difference.to_json()}
+        )
+        write_json(
+            {"caching_specification": found.spec.model_dump(mode="json"), **found.to_json(), **changes}
+        )
+    elif output is None:
+        sys.stdout.write(specification)
+    if revision is None:
+        say(choices(found))
+    else:
+        say(count(len(revision.difference.changes), "change"), *lines(revision.difference))
+    if revision is None or found.not_cached:
+        say("", refusals(found))
+    said = {
+        "assumption": found.assumptions,
+        "question": found.clarifications_needed,
+        "warning": (
+            *found.warnings,
+            *(
+                ()
+                if revision is None or revision.kept
+                else ("comments and order could not be kept: its anchors or shapes do not allow it",)
+            ),
+        ),
+    }
+    for kind, texts in said.items():
+        say(*(f"{kind}: {text}" for text in texts))
 
 
 def memory_of(text: str | None) -> int | None:

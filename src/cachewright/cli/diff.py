@@ -32,7 +32,8 @@ def diff(
 ) -> None:
     """Compare two specifications: what users notice, risk first, and whether the cache has to start empty."""
     from cachewright.cli.output import count, say, show, write_json
-    from cachewright.spec.difference import RISKS, difference, worst
+    from cachewright.spec.change import RISKS
+    from cachewright.spec.difference import difference, worst
     from cachewright.spec.document import load_spec
 
     found = difference(load_spec(before), load_spec(after))
@@ -69,6 +70,8 @@ def lines(found: Difference) -> list[str]:
 def _shown(value: object) -> str:
     if value is None:
         return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, dict):
         return f"{{{', '.join(f'{name}: {_shown(item)}' for name, item in value.items())}}}"
     return f"[{', '.join(map(_shown, value))}]" if isinstance(value, list) else str(value)

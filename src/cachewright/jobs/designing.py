@@ -21,6 +21,7 @@ from cachewright.spec.model import CachingSpecification
 from cachewright.spec.target import compile_plan
 
 if TYPE_CHECKING:
+    from cachewright.design.written.revision import Revision
     from cachewright.request.backend import Backend
     from cachewright.request.reading import RequestDocument
 
@@ -87,6 +88,13 @@ def designed(
     else:
         found = design(trace, now=now, namespace=namespace, score=score, budget=budget)
     return with_warming_ahead(found, trace) if ahead else found
+
+
+def revised(standing: Document, wanted: Asked, *, now: datetime) -> Revision:
+    """A specification that stands, changed as a request says. Raises `RequestError`."""
+    from cachewright.design.written.revision import revise
+
+    return revise(wanted.document, wanted.backend, standing, now=now)
 
 
 def scored_by(trace: Trace) -> Callable[[CachingSpecification], Outcome]:

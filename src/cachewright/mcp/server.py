@@ -88,6 +88,13 @@ def _design_tools(served: MCPServer, project: Project, clock: Callable[[], float
         specs: Annotated[
             str | None, Field(description="A directory with the project's specifications; `.` is the root.")
         ] = None,
+        standing: Annotated[
+            str | None,
+            Field(
+                description="A specification to change as `request` says (a path, or its YAML): what the request "
+                "leaves out stays, comments and order too. The answer has `changes`, riskiest first."
+            ),
+        ] = None,
         namespace: Annotated[str | None, Field(description="The namespace of all keys.")] = None,
         full: Annotated[bool, Field(description="Findings and forecasts too, not only the choices.")] = False,
     ) -> dict[str, Any]:
@@ -95,6 +102,8 @@ def _design_tools(served: MCPServer, project: Project, clock: Callable[[], float
 
         From recorded traffic, a written request, or a project's specifications; from several of them, too.
         """
+        if standing is not None:
+            return tools.revise(project, standing, trace=trace, request=request, specs=specs, now=now())
         return tools.design(
             project, trace=trace, request=request, specs=specs, namespace=namespace, now=now(), full=full
         )

@@ -10,7 +10,7 @@ from typing import Any
 from cachewright.checks import RULES
 from cachewright.checks import check as look
 from cachewright.errors import SpecError, UsageError
-from cachewright.jobs.designing import designed, scored_by
+from cachewright.jobs.designing import designed, revised, scored_by
 from cachewright.jobs.explaining import meaning, reasons
 from cachewright.jobs.reviewing import review as looked_back
 from cachewright.mcp.project import Project
@@ -40,6 +40,26 @@ def design(
     found = designed(project.trace(trace), now=now, namespace=namespace, wanted=wanted)
     beside = {name: value for name, value in found.to_json().items() if full or name not in _AT_LENGTH}
     return {"specification": dumps_spec(found.spec), **beside}
+
+
+def revise(
+    project: Project,
+    standing: str,
+    *,
+    trace: str | None,
+    request: str | None,
+    specs: str | None,
+    now: datetime,
+) -> dict[str, Any]:
+    """The changed specification as YAML, what changes for users, and all that has to be said beside it."""
+    if trace is not None or (request is None and specs is None):
+        raise UsageError(
+            "`standing` is changed by `request` or `specs`, not by a recording",
+            hint=f"for example `request`:\n{_REQUEST}",
+        )
+    found = revised(project.spec(standing), project.request(request, specs), now=now)
+    beside = {name: value for name, value in found.design.to_json().items() if name not in _AT_LENGTH}
+    return {"specification": found.text, "comments_kept": found.kept, **found.difference.to_json(), **beside}
 
 
 def check(project: Project, spec: str, *, trace: str | None, openapi: str | None) -> dict[str, Any]:

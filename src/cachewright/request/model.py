@@ -147,6 +147,10 @@ class Inputs(Section):
     """The architecture: a path or text."""
     constitution: Source = None
     """Rules of the project: a path or text; what it forbids is not designed."""
+    observed: Metrics | None = None
+    """What was measured of the cache that runs, in the fields of `metrics`, as `cachewright stats` prints it."""
+    database_load: Ratio | None = None
+    """The share of its time, from 0 to 1, for which the database is busy; the busier, the more a hit is worth."""
     workers: Positive | None = None
     """How many processes serve the application."""
     namespace: Namespace | None = None

@@ -2,40 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
+from cachewright.spec.change import RISKS, Change, Risk
 from cachewright.spec.document import Document
-from cachewright.spec.executed import DESCRIPTIVE, changed_fields, pattern_of
+from cachewright.spec.fieldwise import of_sections, of_targets
 from cachewright.spec.model import CachingSpecification
-from cachewright.spec.problems import spelt
-from cachewright.spec.section import Section
 from cachewright.spec.semantics import Scope
-from cachewright.spec.target import Plan, Target, compile_plan, target_name
+from cachewright.spec.target import Plan, Target, compile_plan
 
-Risk = Literal["high", "medium", "low", "none"]
-RISKS: tuple[Risk, ...] = ("high", "medium", "low", "none")
 _WIDTH = {Scope.CREDENTIAL: 0, Scope.USER: 1, Scope.TENANT: 2, Scope.PUBLIC: 3}
-#: Sections that are compared in words of their own; the rest is listed field by field.
-_IN_WORDS = ("namespace", "enabled", "identity", "consistency", "cache_targets", "multi_tenant", "multi_user")
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One difference: how dangerous, of what, from what to what, and what users notice of it."""
-
-    risk: Risk
-    subject: str
-    what: str
-    before: Any
-    after: Any
-    effect: str
-
-    def to_json(self) -> dict[str, Any]:
-        """The change by its public names."""
-        names = ("risk", "subject", "what", "before", "after", "effect")
-        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +44,10 @@ def difference(before: Document, after: Document) -> Difference:
     """What follows from replacing `before` by `after`. Raises `SpecError` for one that cannot be executed."""
     old, new = compile_plan(before), compile_plan(after)
     changes = [
-        *_whole(before.spec, after.spec),
+        *_overall(before.spec, after.spec),
         *_targets(old, new),
-        *_beside(before.spec, after.spec),
-        *_the_rest(before.spec, after.spec),
+        *of_targets(before.spec, after.spec),
+        *of_sections(before.spec, after.spec),
     ]
     ranked = sorted(changes, key=lambda change: RISKS.index(change.risk))
     moved = before.spec.namespace != after.spec.namespace
@@ -110,7 +88,7 @@ def _kept_what_is_bypassed(old: Target, new: Target) -> bool:
     return any(condition.source not in sources for condition in new.bypass)
 
 
-def _whole(before: CachingSpecification, after: CachingSpecification) -> Iterator[Change]:
+def _overall(before: CachingSpecification, after: CachingSpecification) -> Iterator[Change]:
     if before.namespace != after.namespace:
         effect = "every entry is left behind: all start empty"
         yield Change("medium", "namespace", "namespace", before.namespace, after.namespace, effect)
@@ -239,7 +217,7 @@ def _how_fresh(old: Target, new: Target) -> Iterator[Change]:
         longer = new.policy.ttl is None or (old.policy.ttl is not None and new.policy.ttl > old.policy.ttl)
         effect = "what no tag can see stays longer" if longer else "entries are loaded more often"
         risk = "medium" if longer and (fresh or not now) else "low"
-        yield Change(risk, new.name, "ttl_seconds", old.policy.ttl, new.policy.ttl, effect)
+        yield Change(risk, new.name, "ttl_seconds", _whole(old.policy.ttl), _whole(new.policy.ttl), effect)
     if old.policy.stale_after_invalidation != new.policy.stale_after_invalidation:
         on = new.policy.stale_after_invalidation
         effect = "while the application fails, invalidated answers are served" if on else "failures are shown"
@@ -265,45 +243,8 @@ def _how_kept(old: Target, new: Target) -> Iterator[Change]:
             yield Change(risk, new.name, what, was, now, told)
 
 
-#: Fields of a target that `_who`, `_how_fresh` and `_how_kept` speak of, or that say nothing.
-_SPOKEN_OF = frozenset(
-    {"endpoint", "name", "scope", "cache_key_pattern", "depends_on", "bypass_when", "ignored_reads", "because",
-     "max_staleness_seconds", "allow_stale_after_invalidation", "levels", "mode", "single_flight"}
-)  # fmt: skip
-
-
-def _beside(before: CachingSpecification, after: CachingSpecification) -> Iterator[Change]:
-    """What else a target says; of queries and computed values, everything."""
-    was, now = ({target_name(item): item for item in spec.cache_targets} for spec in (before, after))
-    for name, item in now.items():
-        old = was.get(name)
-        if old is None or old == item:
-            if old is None and item.endpoint is None:
-                yield Change(
-                    "low", name, "added", None, item.cache_key_pattern, "cached now, where code says so"
-                )
-            continue
-        for field in type(item).model_fields:
-            before_value, after_value = getattr(old, field), getattr(item, field)
-            if before_value != after_value and not (item.endpoint is not None and field in _SPOKEN_OF):
-                relaxed = field == "authorization" and after_value == "target"
-                effect = "access is no longer proven for each key" if relaxed else _effect_of(field)
-                risk: Risk = "high" if relaxed or field in _SPOKEN_OF else "low"
-                yield Change(risk, name, field, _plain(before_value), _plain(after_value), effect)
-    for name, item in was.items():
-        if name not in now and item.endpoint is None:
-            yield Change("medium", name, "removed", item.cache_key_pattern, None, "each call loads")
-
-
-def _effect_of(field: str) -> str:
-    return {
-        "strategy": "entries are kept otherwise",
-        "percent": "the target is on for another share of its keys",
-        "refresh": "entries are loaded anew at other times",
-    }.get(
-        field,
-        "entries are found, kept or invalidated otherwise" if field in _SPOKEN_OF else "for people to read",
-    )
+def _whole(seconds: float | None) -> float | None:
+    return int(seconds) if seconds is not None and seconds.is_integer() else seconds
 
 
 def _tags(target: Target) -> list[str]:
@@ -311,37 +252,7 @@ def _tags(target: Target) -> list[str]:
 
 
 def _sources(target: Target) -> list[str]:
-    return [condition.source for condition in target.bypass]
-
-
-def _the_rest(before: CachingSpecification, after: CachingSpecification) -> Iterator[Change]:
-    """What has no words of its own: each field that was set, or is, and differs."""
-    was, now = _by_path(before), _by_path(after)
-    for path in sorted({*was, *now}, key=str):
-        if was.get(path) == now.get(path):
-            continue
-        pattern = pattern_of(path)
-        described = any(
-            pattern == name or pattern.startswith((f"{name}.", f"{name}[")) for name in DESCRIPTIVE
-        )
-        risk: Risk = "none" if described else _risk_of(path, was, now)
-        effect = "for people to read" if described else "nothing else is known to follow"
-        yield Change(risk, spelt(path[:1]), spelt(path), _plain(was.get(path)), _plain(now.get(path)), effect)
-
-
-def _risk_of(path: tuple[str | int, ...], was: Mapping[Any, Any], now: Mapping[Any, Any]) -> Risk:
-    """Less that invalidates or alarms is worth a look."""
-    less = path in was and path not in now
-    return "medium" if less and path[0] in ("invalidation", "alerts") else "low"
-
-
-def _by_path(spec: CachingSpecification) -> dict[tuple[str | int, ...], Any]:
-    return {path: value for path, value in changed_fields(spec) if path[0] not in _IN_WORDS}
-
-
-def _plain(value: Any) -> Any:
-    dumped = value.model_dump(mode="json") if isinstance(value, Section) else value
-    return list(dumped) if isinstance(dumped, tuple) else dumped
+    return sorted(condition.source for condition in target.bypass)
 
 
 def worst(changes: Iterable[Change]) -> Risk:

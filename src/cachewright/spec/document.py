@@ -109,13 +109,18 @@ def loads_spec(text: str, name: str = "<string>") -> Document:
 
 def dumps_spec(spec: CachingSpecification) -> str:
     """`spec` as YAML, in the order of the schema; equal specifications give equal texts."""
+    return dumps_plain({ROOT: spec.model_dump()})
+
+
+def dumps_plain(value: Mapping[str, Any]) -> str:
+    """A mapping of a specification, as plain data, written as it is in a whole one."""
     yaml = YAML()
     yaml.Representer = _Representer
     yaml.width = 1_000_000
     yaml.indent(mapping=2, sequence=4, offset=2)
     yaml.default_flow_style = False
     stream = io.StringIO()
-    yaml.dump({ROOT: _written(spec.model_dump())}, stream)
+    yaml.dump(_written(value), stream)
     return stream.getvalue()
 
 

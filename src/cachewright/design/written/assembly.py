@@ -68,8 +68,8 @@ def specification(
                 "cache_targets": tuple(targets),
                 "cache_strategy": strategy,
                 "cache_keys": inputs.cache_keys or _cache_keys(targets),
-                "invalidation": _invalidation(inputs, targets, backend),
-                "cache_warming": _warming(inputs, targets),
+                "invalidation": invalidation(inputs, targets, backend),
+                "cache_warming": warming(inputs, targets, inputs.cache_warming),
                 "alerts": inputs.alerts or sections.alerts(),
                 "multi_tenant": MultiTenant.model_validate(inputs.multi_tenant.model_dump())
                 if inputs.multi_tenant is not None
@@ -113,7 +113,7 @@ def completed(
                     triggers=(*designed.triggers, *own.triggers),
                     versioning=own.versioning,
                 ),
-                "cache_warming": _warming(inputs, targets),
+                "cache_warming": warming(inputs, targets, inputs.cache_warming),
                 "metrics": inputs.metrics or traced.metrics,
                 "alerts": inputs.alerts or traced.alerts,
                 "multi_user": written.multi_user if inputs.multi_user else sections.multi_user(targets),
@@ -186,7 +186,7 @@ def _spelt(document: Any) -> str | None:
 
 def _strategy(inputs: Inputs, backend: Backend) -> CacheStrategy:
     asked = inputs.cache_strategy
-    plain = CacheStrategy() if asked is None else CacheStrategy().overridden_by(_written_out(asked))
+    plain = CacheStrategy() if asked is None else CacheStrategy().overridden_by(written_out(asked))
     if forbids(backend, "redis") is None:
         return plain
     return CacheStrategy.model_validate(
@@ -194,7 +194,7 @@ def _strategy(inputs: Inputs, backend: Backend) -> CacheStrategy:
     )
 
 
-def _written_out(asked: AskedStrategy) -> StrategyOverride:
+def written_out(asked: AskedStrategy) -> StrategyOverride:
     """The strategy in the specification's words (C21)."""
     said = asked.model_dump()
     for short, section, name in SHORT_NAMES:
@@ -204,7 +204,7 @@ def _written_out(asked: AskedStrategy) -> StrategyOverride:
     return StrategyOverride.model_validate(said)
 
 
-def _invalidation(inputs: Inputs, targets: Sequence[CacheTarget], backend: Backend) -> Invalidation:
+def invalidation(inputs: Inputs, targets: Sequence[CacheTarget], backend: Backend) -> Invalidation:
     """What a write to each table ends, in key patterns and tags; rules of the request stand behind the designed."""
     schema = schema_of(backend)
     plain = sections.invalidation(targets, schema)
@@ -258,9 +258,9 @@ def schema_of(backend: Backend) -> SchemaSeen:
     )
 
 
-def _warming(inputs: Inputs, targets: Sequence[CacheTarget]) -> CacheWarming:
+def warming(inputs: Inputs, targets: Sequence[CacheTarget], standing: CacheWarming | None) -> CacheWarming:
     """Critical targets are loaded at start, and those of the most active users where so many are asked for."""
-    own = inputs.cache_warming or CacheWarming()
+    own = standing or CacheWarming()
     queries: list[WarmupQuery] = []
     strategies: list[WarmingStrategy] = []
     by_subject = {subject_of(asked): asked for asked in inputs.cache_targets}
@@ -281,11 +281,14 @@ def _warming(inputs: Inputs, targets: Sequence[CacheTarget]) -> CacheWarming:
             strategies.append(WarmingStrategy(type="user_specific", trigger="application start"))
     if not queries:
         return own
+    new = {query.name: query for query in queries}
+    standing_queries = [new.pop(query.name, query) for query in own.on_startup.queries]
+    known = [strategy for strategy in strategies if strategy not in own.strategies]
     return own.model_copy(
         update={
             "enabled": True,
-            "strategies": (*own.strategies, *strategies),
-            "on_startup": OnStartup(queries=(*own.on_startup.queries, *queries)),
+            "strategies": (*own.strategies, *known),
+            "on_startup": OnStartup(queries=(*standing_queries, *new.values())),
         }
     )
 

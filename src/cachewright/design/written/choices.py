@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from cachewright.design.hierarchy import BANDS, KINDS, LIFETIMES, kind_of, volatility_of
 from cachewright.design.result import Decision
-from cachewright.design.written.facts import Known, is_owner, tables_of, tags_of, users_table
+from cachewright.design.written.facts import Known, is_owner, tables_of, tags_of, users_table, weight
 from cachewright.request.backend import Backend
 from cachewright.request.model import DataKind, Inputs, ttl_of
 from cachewright.spec.strategy import Level, TtlOverride
@@ -91,7 +91,8 @@ def lifetime_of(target: Known, inputs: Inputs, said: Said) -> TtlOverride | None
     asked, subject, keys = target.asked, target.subject, inputs.cache_keys
     own = None if asked.strategy is None else asked.strategy.ttl
     if asked.ttl_seconds is not None:
-        own = TtlOverride(duration_seconds=asked.ttl_seconds)
+        said_of_it = {} if own is None else own.model_dump()
+        own = TtlOverride.model_validate({**said_of_it, "duration_seconds": asked.ttl_seconds})
     is_list = asked.endpoint is not None and not target.single
     if own is None and is_list and keys is not None and keys.collection.ttl is not None:
         own = TtlOverride(duration_seconds=keys.collection.ttl)
@@ -205,7 +206,7 @@ def depends_on(target: Known, scope: str, backend: Backend, said: Said) -> tuple
     return tuple(sorted(tables))
 
 
-def value_of(target: Known, ttl: int | None, said: Said) -> float | None:
+def value_of(target: Known, ttl: int | None, busy: float | None, said: Said) -> float | None:
     """Say what the target costs; the forecast hit rate where the number of keys is said, by the closed formula."""
     subject, rate, cost = target.subject, target.per_second, target.milliseconds
     if target.operations is not None:
@@ -225,6 +226,8 @@ def value_of(target: Known, ttl: int | None, said: Said) -> float | None:
     text = (
         f"{rate * 60:g} requests a minute of {cost:g} ms{slow}: {load:.2f} seconds of work in every second."
     )
+    if busy is not None:
+        text += f" A database that is busy for {busy:.0%} of its time gains {weight(busy):.1f} times that."
     keys = target.asked.distinct_keys
     if keys is None:
         said.decisions.append(Decision(subject, "value", text))

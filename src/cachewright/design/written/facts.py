@@ -17,6 +17,7 @@ from cachewright.sql.parse import parse
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _STYLES = (("?", "qmark"), ("$1", "numeric_dollar"), ("%(", "pyformat"), ("%s", "format"), (":", "named"))
 _USERS = ("user", "users", "accounts", "account", "auth_user")
+_BUSIEST = 0.95
 _OWNERS = ("user_id", "owner_id", "userid", "ownerid")
 
 
@@ -109,6 +110,11 @@ def change_interval(text: str) -> float | None:
         except (ValueError, ZeroDivisionError):
             continue
     return None
+
+
+def weight(load: float | None) -> float:
+    """What a second spared is worth in a database that is busy for the share `load` of its time: waits grow so."""
+    return 1.0 if load is None else 1 / (1 - min(load, _BUSIEST))
 
 
 def known(asked: AskedTarget, index: int, backend: Backend, *, named: bool) -> Known:

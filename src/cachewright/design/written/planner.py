@@ -23,6 +23,7 @@ from cachewright.design.written.choices import (
 )
 from cachewright.design.written.facts import Known, change_interval, known
 from cachewright.design.written.keys import Keyed, Scoped, given_pattern, key_patterns
+from cachewright.design.written.observed import relieved
 from cachewright.design.written.vetoes import doubt, forbids, moment_parameters, veto
 from cachewright.errors import RequestError, SpecError
 from cachewright.request.backend import Backend
@@ -66,9 +67,9 @@ def design_written(
     rates: dict[str, float] = {}
     targets = _targets(document, settled.kept, backend, said, rates)
     spec = assembly.specification(document, targets, backend, now=now, generator=GENERATOR)
-    if namespace is not None:
-        spec = spec.model_copy(update={"namespace": namespace})
-    _executable(document, spec)
+    strategy = relieved(spec.cache_strategy, inputs, said)
+    spec = spec.model_copy(update={"cache_strategy": strategy, "namespace": namespace or spec.namespace})
+    executable(document, spec)
     _remarks(document, backend, settled, said)
     return Design(
         spec=spec,
@@ -88,7 +89,7 @@ def _settle(inputs: Inputs, backend: Backend, said: Said, seen: Collection[str])
         if target.subject in seen:
             continue
         no = veto(target, backend)
-        mild = None if no is not None else doubt(target)
+        mild = None if no is not None else doubt(target, inputs.database_load)
         if no is None and mild is not None and target.named:
             said.warnings.append(
                 f"{target.subject}: {mild.reason} It is designed because it was asked for by name."
@@ -151,7 +152,7 @@ def _target(
     if moments:
         reason = "Its values may mean a moment, after which the answer is another one."
         said.decisions.append(Decision(subject, f"bypass_when: {', '.join(bypass)}", reason))
-    if (share := value_of(target, _seconds(ttl, inputs), said)) is not None:
+    if (share := value_of(target, _seconds(ttl, inputs), inputs.database_load, said)) is not None:
         rates[subject] = round(share, 4)
     said.warnings.extend(limits_met(target, backend))
     text = target.asked.update_frequency
@@ -242,7 +243,7 @@ def _remarks(document: RequestDocument, backend: Backend, settled: _Settled, sai
             said.warnings.append(f'{rule.source} forbids {what}, and that was obeyed: "{rule.quote}".')
 
 
-def _executable(document: RequestDocument, spec: CachingSpecification) -> None:
+def executable(document: RequestDocument, spec: CachingSpecification) -> None:
     """Refuse what could not be executed: patterns and tags that the request gave."""
     try:
         compile_plan(Document(spec=spec, positions={}))

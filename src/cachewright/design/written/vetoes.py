@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from cachewright.design.candidates import HIT_MS
 from cachewright.design.patterns import unwritable
 from cachewright.design.result import NotCached
-from cachewright.design.written.facts import Known, columns_of
+from cachewright.design.written.facts import Known, columns_of, weight
 from cachewright.request.backend import Backend, Prohibition
 from cachewright.spec.sensitive import secret_words, sensitive_words, session_words
 
@@ -31,10 +31,10 @@ def veto(target: Known, backend: Backend) -> NotCached | None:
     return None
 
 
-def doubt(target: Known) -> NotCached | None:
-    """The first reason that a request by name overrules: then it is a warning."""
+def doubt(target: Known, busy: float | None = None) -> NotCached | None:
+    """The first reason that a request by name overrules: then it is a warning. `busy` is the database's load."""
     rate, cost = target.per_second, target.milliseconds
-    if cost is not None and cost < HIT_MS:
+    if cost is not None and cost * weight(busy) < HIT_MS:
         text = f"It takes {cost:g} ms; a hit costs about {HIT_MS:g} ms."
         return NotCached(target.subject, "cheaper_uncached", text, {"avg_query_time_ms": cost})
     gap = target.seconds_between_changes
