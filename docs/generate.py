@@ -14,6 +14,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from ruamel.yaml import YAML
+
 from cachewright import errors
 from cachewright.cli import commands
 from cachewright.cli.main import exit_code
@@ -302,32 +304,54 @@ def request_page() -> str:
 
 
 REQUIREMENTS_INTRODUCTION = """\
-The requirements of the original request by their numbers (`#N`), and the decisions on its contradictions (`C…`), with
-the tests that show them. The table is made from the marks `@pytest.mark.requirement` in the tests: what has no line
-here is not claimed."""
+What was asked for, by number, and the decisions where the request contradicts itself (`C…`), each with the tests that
+show it. The tests are those with the mark `@pytest.mark.requirement`. Where no test shows a thing, it is said what is
+there instead, or what is missing."""
 
+REQUIREMENTS = Path(__file__).parent / "requirements.yml"
 _MARK = "pytest.mark.requirement"
+_RANGE = re.compile(r"#(\d+)-#(\d+)")
 
 
 def requirements_page() -> str:
-    """Which test shows which requirement."""
-    shown: dict[str, list[str]] = {}
+    """What was asked for, and which test shows it."""
+    shown, known = marked_tests(), requirements()
+    parts = [REQUIREMENTS_INTRODUCTION]
+    for title, section in (("Asked for", "asked"), ("Decided", "decided")):
+        rows = []
+        for number, words in known[section].items():
+            tests = [_code(test) for test in sorted(shown.get(number, ()))]
+            beside = [known["missing"][number]] if number in known["missing"] else []
+            rows.append(f"| {number} | {_cell(words)} | {'<br>'.join([*beside, *tests])} |")
+        parts.append("\n".join([f"## {title}", "", "| | | shown by |", "|---|---|---|", *rows]))
+    return _page("Requirements", parts)
+
+
+def requirements() -> Mapping[str, Mapping[str, str]]:
+    """What was `asked`, what was `decided`, and what no test shows (`missing`), by number."""
+    content: Mapping[str, Mapping[str, str]] = YAML(typ="safe").load(REQUIREMENTS.read_text(encoding="utf-8"))
+    return content
+
+
+def marked_tests() -> Mapping[str, set[str]]:
+    """The tests that show each number."""
+    shown: dict[str, set[str]] = {}
     for path in sorted(TESTS.rglob("test_*.py")):
         for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
                 for number in _marked(function):
-                    shown.setdefault(number, []).append(f"{path.relative_to(TESTS.parent)}::{function.name}")
-    rows = [
-        f"| {number} | {'<br>'.join(_code(test) for test in sorted(set(tests)))} |"
-        for number, tests in sorted(shown.items(), key=lambda item: (item[0][0], int(item[0][1:])))
-    ]
-    return _page("Requirements", [REQUIREMENTS_INTRODUCTION, "\n".join(["| | tests |", "|---|---|", *rows])])
+                    name = f"{path.relative_to(TESTS.parent)}::{function.name}"
+                    shown.setdefault(number, set()).add(name)
+    return shown
 
 
 def _marked(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
     for decorator in function.decorator_list:
         if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == _MARK:
-            yield from (str(ast.literal_eval(argument)) for argument in decorator.args)
+            for argument in decorator.args:
+                text = str(ast.literal_eval(argument))
+                found = _RANGE.fullmatch(text)
+                yield from (f"#{n}" for n in range(int(found[1]), int(found[2]) + 1)) if found else (text,)
 
 
 PAGES: Mapping[str, Callable[[], str]] = {

@@ -4,6 +4,7 @@ import re
 import shlex
 from pathlib import Path
 
+import pytest
 import typer
 from ruamel.yaml import YAML
 from skills_ref.validator import validate
@@ -20,6 +21,7 @@ def _load(path):
     return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
 
 
+@pytest.mark.requirement("#434")
 def test_the_skill_is_valid_by_the_validator_of_agent_skills():
     assert validate(SKILL) == []
 

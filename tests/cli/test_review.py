@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import httpx
+import pytest
 from tests.apps import blog
 from tests.design.test_review import SPEC
 from tests.end_to_end.test_main_job import READY, ROOT
@@ -25,6 +26,7 @@ def test_without_anything_to_look_at_it_says_what_to_give(tmp_path):
     assert "--findings" in done.stderr
 
 
+@pytest.mark.requirement("#378", "#405")
 def test_a_shadow_run_of_a_server_is_reviewed(tmp_path):
     url = f"sqlite:///{tmp_path}/blog.db"
     blog.seed(url)

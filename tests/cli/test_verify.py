@@ -1,8 +1,10 @@
 import json
 
+import pytest
 from tests.cli.conftest import SPEC
 
 
+@pytest.mark.requirement("#380")
 def test_a_twin_compares_and_finds_nothing_where_the_specification_is_right(shell, spec):
     with shell.serving("verify", "shop:app", "--spec", spec, "--twin", "--json", "--out", "v.json") as server:
         server.ask("/items/1?name=cup", "PUT")
@@ -18,6 +20,7 @@ def test_a_twin_compares_and_finds_nothing_where_the_specification_is_right(shel
     assert json.loads((shell.directory / "v.json").read_text()) == result
 
 
+@pytest.mark.requirement("#380")
 def test_a_missing_dependency_shows_as_a_difference_and_exit_code_one(shell, tmp_path):
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text(SPEC.replace('["items(id={item_id})"]', '["prices"]'))

@@ -15,6 +15,8 @@ from cachewright.runtime.lookup import LookupRequest, credential_tag
 from cachewright.runtime.settings import Settings
 from cachewright.simulator.figures import Run
 from cachewright.simulator.lookups import Lookup, Prepared
+from cachewright.spec.filling import may_fill
+from cachewright.spec.lifetimes import acceptance_lifetime, entry_lifetime, idle_limit, kept
 from cachewright.spec.semantics import (
     NOTHING_HERE,
     Bypass,
@@ -22,12 +24,7 @@ from cachewright.spec.semantics import (
     Load,
     Reason,
     Serve,
-    acceptance_lifetime,
     decide,
-    entry_lifetime,
-    idle_limit,
-    kept,
-    may_fill,
     read,
     through,
 )

@@ -106,6 +106,7 @@ def traffic(**traps) -> Trace:
 
 
 @pytest.mark.parametrize("traps", TRAFFIC.values(), ids=TRAFFIC.keys())
+@pytest.mark.requirement("#3")
 async def test_memory_counts_as_the_replay_does(traps):
     trace, plan = traffic(**traps), plan_of(TODO)
     expected = replay_counts(trace, plan)
@@ -162,6 +163,7 @@ async def shared_cache(url: str) -> AsyncIterator[tuple[Engine, Clock]]:
 @pytest.mark.parametrize(
     "name", ["claims that change with the credential", "writes to rows that nobody can pin"]
 )
+@pytest.mark.requirement("#2", "#3")
 async def test_a_shared_store_counts_as_the_replay_does(valkey_url, name):
     """A store keeps what was invalidated, so that every reason is its own."""
     trace, plan = traffic(**TRAFFIC[name]), plan_of(TODO)

@@ -556,3 +556,80 @@ def test_what_is_written_from_a_request_passes_check():
     document = loads_spec(dumps_spec(found.spec))
     assert document.spec == found.spec
     assert [finding for finding in check(document) if finding.severity == "error"] == []
+
+
+BY_USER = {"identity": {"user": "claim:sub"}}
+BY_TENANT = {"identity": {"user": "claim:sub", "tenant": "claim:tid"}, "multi_tenant": {"enabled": True}}
+FREE = {"endpoint": "GET /api/tasks", "parameters": ["search", "page"]}
+WORDS = {
+    "everything the documents know": {},
+    "each user's own": BY_USER,
+    "tenants": BY_TENANT,
+    "tenants whose id nobody declared": {**BY_USER, "multi_tenant": {"enabled": True}},
+    "a search": {**BY_USER, "cache_targets": [FREE]},
+    "a search under a policy": {
+        **BY_USER,
+        "cache_targets": [FREE],
+        "cache_strategy": {"eviction_policy": "fifo"},
+    },
+    "a session": {**BY_USER, **asked(endpoint="GET /api/sessions/{id}")},
+    "a path that is no table": {**BY_USER, **asked(endpoint="GET /api/dashboard", warm_top_users=5)},
+    "a static file": asked(endpoint="GET /static/logo.png", scope="public", cache_type="cdn"),
+    "a query": asked(database_query="SELECT id, title FROM tasks WHERE user_id = ?", cache_type="in_memory"),
+}
+PLACES = (
+    "/tasks",
+    "/tasks/{id}",
+    "/stats",
+    "/search",
+    "/users/me",
+    "/{user_id}/tasks",
+    "/session",
+    "/healthz",
+)
+KNOWN = Backend(
+    tuple(Endpoint("GET", f"/api{path}", source="api.md") for path in PLACES), TABLES, sources=("api.md",)
+)
+
+
+@pytest.mark.parametrize("documents", [KNOWN, Backend(KNOWN.endpoints, sources=("api.md",)), Backend()])
+@pytest.mark.parametrize("inputs", WORDS.values(), ids=WORDS)
+def test_what_is_designed_is_clean_to_a_strict_eye(inputs, documents):
+    found = designed(inputs, documents)
+    doubts = [each for each in check(loads_spec(dumps_spec(found.spec))) if each.severity != "info"]
+    assert [(each.code, each.message) for each in doubts] == []
+
+
+def test_an_endpoint_whose_path_is_no_table_may_read_any_that_is_known():
+    found = designed({**BY_USER, **asked(endpoint="GET /api/dashboard")}, KNOWN)
+    assert target(found).depends_on == ("tasks", "users")
+    alone = designed({**BY_USER, **asked(endpoint="GET /api/todo-items/search")})
+    assert target(alone).depends_on == ("todo_items",)
+    assert any("which tables does it read?" in question for question in alone.clarifications_needed)
+
+
+def test_what_tells_how_the_application_is_is_kept_only_by_name():
+    assert codes(designed(BY_USER, KNOWN))["GET /api/healthz"] == "operational"
+    named = designed({**BY_USER, **asked(endpoint="GET /api/healthz")}, KNOWN)
+    assert target(named).subject == "GET /api/healthz"
+    assert any("tells how the application is" in warning for warning in named.warnings)
+
+
+@pytest.mark.requirement("#38")
+def test_a_static_file_in_a_cdn_is_as_stale_as_it_lives():
+    found = designed(
+        asked(endpoint="GET /static/logo.png", scope="public", cache_type="cdn", ttl_seconds=3600)
+    )
+    assert (target(found).levels, target(found).max_staleness_seconds) == (("l4",), 3600)
+    (reason,) = reasons(found, "max_staleness_seconds")
+    assert "deployment" in reason.reason
+
+
+@pytest.mark.requirement("#20")
+def test_a_busy_database_makes_a_hit_worth_more():
+    fields = {"endpoint": "GET /api/tasks", "avg_query_time_ms": 0.1, "query_frequency": "100/s"}
+    idle = designed({**BY_USER, **asked(**fields), "database_load": 0.1})
+    busy = designed({**BY_USER, **asked(**fields), "database_load": 0.9})
+    assert any("It takes 0.1 ms" in warning for warning in idle.warnings)
+    assert not any("It takes 0.1 ms" in warning for warning in busy.warnings)
+    assert "10.0 times that" in reasons(busy, "value")[0].reason

@@ -76,6 +76,7 @@ def backend(request, tmp_path):
     return Backend(request.param, tmp_path)
 
 
+@pytest.mark.requirement("#1", "#4", "#5", "#51", "#336", "#374")
 def test_record_design_check_simulate_verify_and_serve(backend, valkey_url):
     recorded = backend.serve("record", "--out", str(backend.trace))
     assert recorded.process.returncode == 0

@@ -135,6 +135,7 @@ async def test_workers_of_one_machine_are_added_up_and_the_dead_hold_nothing(app
     ],
     ids=str,
 )
+@pytest.mark.requirement("#101")
 async def test_what_is_invalidated_is_loaded_again_in_every_process(app, valkey_url, asked):
     async with door(app, redis_url=valkey_url) as driver:
         assert await driver.caches("/notes/1")
@@ -169,6 +170,7 @@ async def test_what_is_invalidated_is_loaded_again_in_every_process(app, valkey_
     ],
     ids=str,
 )
+@pytest.mark.requirement("#101")
 async def test_an_invalidation_has_one_subject(app, asked, status):
     async with door(app) as driver:
         answer = await driver.send("POST", "/_cachewright/invalidate", headers=KNOWN, json=asked)

@@ -79,6 +79,7 @@ def interleaved(base: str, backend, *, turns: int = 4, threads: int = 3) -> None
 
 
 @pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
+@pytest.mark.requirement("#5", "#354")
 def test_no_answer_differs_from_that_of_the_application(backend, tmp_path, valkey_url):
     twin = build_twin(
         served(backend, tmp_path), document(backend), Surroundings(redis_url=valkey_url, secret=b"s")
@@ -94,6 +95,7 @@ def test_no_answer_differs_from_that_of_the_application(backend, tmp_path, valke
 
 
 @pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
+@pytest.mark.requirement("#160")
 def test_no_answer_of_one_identity_reaches_another(backend, tmp_path, valkey_url):
     """Every read by every identity in turn, cached and warm, then compared with what the application says to each."""
     installed = Installed(

@@ -102,6 +102,7 @@ TARGETS = (
 
 
 @needs_varnish
+@pytest.mark.requirement("#38")
 def test_varnish_holds_what_is_public_until_a_write_changes_it(shop, called, tmp_path):
     port, backend = free_port(), free_port()
     document = at_the_cdn(f"http://127.0.0.1:{port}/", *TARGETS)

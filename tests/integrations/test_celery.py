@@ -14,6 +14,7 @@ TOKEN = "a-token-of-the-administrator"
 
 
 @pytest.mark.filterwarnings("ignore")  # Celery's own
+@pytest.mark.requirement("#321")
 def test_warming_and_invalidation_as_tasks(valkey_url):
     application = FastAPI()
     asked = []

@@ -159,6 +159,7 @@ RESPONSES = [
 
 
 @pytest.mark.parametrize(("how", "stored"), RESPONSES)
+@pytest.mark.requirement("#406")
 async def test_what_a_response_says_of_being_stored_is_followed(app, how, stored):
     async with driven(app, switched(NOTE)) as driver:
         assert await driver.caches("/note", params={"how": how}) is stored

@@ -188,6 +188,7 @@ async def test_overridden_dependencies_say_who_asks(notes):
         assert await driver.hit("/mine", headers={"X-Who": "1"})
 
 
+@pytest.mark.requirement("#316", "#317")
 async def test_a_route_may_name_its_target_in_either_form_beside_others_at_the_door(notes):
     app = notes.app
 
@@ -402,6 +403,7 @@ async def test_a_load_inside_is_shared_and_a_write_ends_it(notes):
         assert "written" in (await driver.get("/note")).json()
 
 
+@pytest.mark.requirement("#319", "C53")
 async def test_a_condition_of_the_interceptor_leaves_the_cache_alone(notes):
     @notes.app.get("/note")
     def note(session: Session = notes.given, fresh: bool = False):

@@ -271,6 +271,7 @@ async def test_a_request_with_a_condition_is_left_to_an_application_that_gives_v
         ("stream", lambda: StreamingResponse(iter(["x"]))),
     ],
 )
+@pytest.mark.requirement("#406", "C69")
 async def test_what_is_never_stored(shop, reason, answer):
     @shop.app.get("/odd")
     def odd(session: Session = shop.given):
@@ -283,6 +284,7 @@ async def test_what_is_never_stored(shop, reason, answer):
             assert reason in driver.refused
 
 
+@pytest.mark.requirement("C69")
 async def test_errors_are_the_applications_and_never_stored(shop, app):
     @shop.app.get("/fails")
     def fails(session: Session = shop.given):
@@ -301,6 +303,7 @@ async def test_errors_are_the_applications_and_never_stored(shop, app):
         assert await driver.caches("/notes/1")
 
 
+@pytest.mark.requirement("C69")
 async def test_streams_leave_piece_by_piece(shop):
     """The start is not held back until the first piece, nor any piece until the next one."""
     go = asyncio.Event()
@@ -336,6 +339,7 @@ async def test_streams_leave_piece_by_piece(shop):
         assert [str(reason) for reason in outcomes[0].refused] == ["stream"]
 
 
+@pytest.mark.requirement("#40")
 async def test_a_response_keeps_its_headers_and_bytes(shop):
     @shop.app.get("/rich")
     def rich(session: Session = shop.given):

@@ -64,6 +64,7 @@ async def warmed(driver, state="done"):
     return driver.installed.figures()["warming"][0]
 
 
+@pytest.mark.requirement("#120", "#126", "#342", "#408")
 async def test_the_first_request_after_warming_is_a_hit(app):
     document = specification(
         NOTE, **BOTH, **warming({"name": "note", "params": {"note_id": [1, 2], "page": 1}})
@@ -91,6 +92,7 @@ async def test_a_parameter_that_a_path_has_to_encode_is_warmed_as_it_is_asked_fo
         assert await driver.hit("/named/50%25%20%C3%A9")
 
 
+@pytest.mark.requirement("#123", "#360")
 async def test_users_are_warmed_as_themselves_and_for_nobody_else(app):
     document = specification(MINE, **BOTH, **warming({"name": "top"}))
     tops = [WarmRequest("/mine", signed(user)) for user in ("1", "2")]
@@ -143,6 +145,7 @@ async def test_under_which_host_is_not_guessed(app):
         assert await driver.hit("/notes/1")
 
 
+@pytest.mark.requirement("#120", "#125", "#400")
 async def test_an_application_is_ready_while_it_is_warmed_and_when_that_fails(shop):
     release = threading.Event()
 
@@ -175,6 +178,7 @@ async def test_an_application_is_ready_while_it_is_warmed_and_when_that_fails(sh
         assert client.get("/other").json() == "at once"
 
 
+@pytest.mark.requirement("#127", "#253")
 async def test_an_administrator_warms_again_and_sees_how_far_it_is(app):
     document = specification(NOTE, **BOTH, **warming({"name": "note", "params": {"note_id": 1}}))
     async with driven(app, document, admin_token="a-token-of-the-administrator") as driver:

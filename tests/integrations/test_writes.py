@@ -237,6 +237,7 @@ WRITES = [
 
 
 @pytest.mark.parametrize("write", WRITES, ids=lambda write: write.__name__)
+@pytest.mark.requirement("#99", "#100", "#230")
 async def test_after_any_write_the_answers_are_those_of_the_application(shop, write, valkey_url):
     async with driven(notes_app(shop), specification(SPEC), redis_url=valkey_url) as driver:
         before = {}
@@ -270,6 +271,7 @@ async def test_after_any_write_the_answers_are_those_of_the_application(shop, wr
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
+@pytest.mark.requirement("#104")
 async def test_a_write_that_says_whose_rows_it_changes_leaves_the_others_cached(shop, write, touched):
     spec = get(
         NOTES,
@@ -287,6 +289,7 @@ async def test_a_write_that_says_whose_rows_it_changes_leaves_the_others_cached(
         assert {user for user in (1, 2, 3) if not await driver.hit(f"/users/{user}/notes")} == touched
 
 
+@pytest.mark.requirement("#99")
 async def test_a_rollback_forgets_the_write(shop, valkey_url):
     async with driven(notes_app(shop), specification(SPEC), redis_url=valkey_url) as driver:
         assert await driver.caches("/users/2/notes")

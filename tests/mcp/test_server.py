@@ -77,6 +77,7 @@ async def test_what_a_client_is_offered(here):
         ("caching_invalidate", {"tags": ["items"]}, "no running application"),
     ],
 )
+@pytest.mark.requirement("#374")
 async def test_what_an_agent_can_correct_reaches_it_as_text(here, tool, arguments, says):
     async with here as client:
         result = await client.call_tool(tool, arguments)
@@ -126,6 +127,7 @@ async def test_a_specification_that_stands_is_changed(here, tmp_path):
         assert "request" in text_of(refused)
 
 
+@pytest.mark.requirement("#374", "#378")
 async def test_the_eight_calls_over_stdio_beside_a_running_application(shell, monkeypatch):  # noqa: F811 - a fixture
     spec = shell.directory / "caching.yaml"
     spec.write_text(SPEC)
@@ -192,6 +194,7 @@ async def test_warming_is_asked_of_the_administrators_door(tmp_path):
     assert "does not let us in" in text_of(refused)
 
 
+@pytest.mark.requirement("#374")
 async def test_over_http(tmp_path):
     (tmp_path / "caching.yaml").write_text(SPEC)
     command = [*COMMAND, "--transport", "http", "--root", str(tmp_path), "--port", "0"]

@@ -41,6 +41,7 @@ def document(**fields) -> Document:
         },
     ],
 )
+@pytest.mark.requirement("#376")
 def test_a_real_server_starts_with_the_configuration(fields, tmp_path):
     path = tmp_path / "valkey.conf"
     path.write_text(f"{redis_conf(document(**fields))}port {free_port()}\n")
@@ -56,12 +57,14 @@ def test_a_real_server_starts_with_the_configuration(fields, tmp_path):
     assert "Ready to accept connections" in said, said
 
 
+@pytest.mark.requirement("C18")
 def test_what_no_server_does_is_said():
     text = redis_conf(document(cache_strategy={"eviction_policy": {"type": "fifo"}}))
     assert "no server evicts by fifo" in text
     assert "maxmemory-policy allkeys-lru" in text
 
 
+@pytest.mark.requirement("#376")
 def test_only_alarms_that_are_on_become_rules():
     on = {
         "low_hit_rate": {"enabled": True, "threshold": 0.6, "for_seconds": 600},
@@ -75,6 +78,7 @@ def test_only_alarms_that_are_on_become_rules():
     assert down["expr"] == 'cachewright_status{status="down"} == 1'
 
 
+@pytest.mark.requirement("#376")
 def test_a_dashboard_names_its_datasource_and_its_goal():
     found = json.loads(grafana(document(namespace="shop", metrics={"performance": {"hit_rate": 0.8}})))
     first = found["panels"][0]
@@ -85,6 +89,7 @@ def test_a_dashboard_names_its_datasource_and_its_goal():
     assert len(set(places)) == len(places)
 
 
+@pytest.mark.requirement("#38", "C75")
 def test_only_what_everybody_may_see_is_told_to_a_cdn():
     text = cdn_headers(
         document(

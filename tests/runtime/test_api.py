@@ -58,6 +58,7 @@ class Gate:
         return value
 
 
+@pytest.mark.requirement("#330", "#331", "#332")
 async def test_what_was_set_is_got_until_it_is_deleted(make):
     cache = make()
     assert await cache.get("user:1:name") is MISSING
@@ -69,6 +70,7 @@ async def test_what_was_set_is_got_until_it_is_deleted(make):
 
 
 @pytest.mark.parametrize("value", [None, 0, False, "", [], {}, b""])
+@pytest.mark.requirement("#86", "#327", "#330", "C31")
 async def test_values_that_look_like_nothing_are_values(make, value):
     cache = make()
     await cache.set("k", value)
@@ -114,6 +116,7 @@ async def test_a_value_of_another_type_gives_way_to_the_one_that_is_asked_for(ma
     assert await cache.get("k", Task) == task
 
 
+@pytest.mark.requirement("#329")
 async def test_changing_a_value_that_was_handed_out_changes_no_entry(make):
     """A13, for each way a value leaves the cache."""
     cache, loaded = make(), [[1]]
@@ -139,6 +142,7 @@ async def test_memory_holds_as_many_as_there_is_room_for(namespace):
         assert len(await cache.get_many(keys)) == 12_000
 
 
+@pytest.mark.requirement("#410", "C34")
 async def test_several_are_set_and_got_at_once(make):
     cache = make()
     entries = {f"item:{number}": number for number in range(300)}
@@ -151,6 +155,7 @@ async def test_several_are_set_and_got_at_once(make):
 
 
 @pytest.mark.parametrize("ttl", [0, -1, 0.0, math.nan, math.inf, True, "60"])
+@pytest.mark.requirement("#331")
 async def test_a_ttl_that_is_none_is_refused(make, ttl):
     cache = make()
     with pytest.raises(UsageError, match="TTL"):
@@ -176,6 +181,7 @@ async def test_a_short_ttl_never_rounds_to_none(make, url, server, namespace, tt
     assert await cache.get("k") is MISSING
 
 
+@pytest.mark.requirement("#76", "#331")
 async def test_none_is_no_expiry_and_no_word_is_the_default(make):
     cache = make(ttl=10)
     clock = cache.engine._core
@@ -211,6 +217,7 @@ async def test_a_load_that_began_before_an_invalidation_is_not_served_after_it(m
 
 
 @pytest.mark.parametrize("how", ["delete", "set", "tag"])
+@pytest.mark.requirement("#103")
 async def test_an_entry_that_is_there_is_gone_everywhere_after_an_invalidation(make, url, how):
     cache, other = make(), make() if url else None
     other = other or cache
@@ -279,6 +286,7 @@ async def test_callers_get_the_value_although_the_first_one_was_cancelled(make):
         await first
 
 
+@pytest.mark.requirement("#328")
 async def test_what_a_load_raises_is_raised_and_never_cached(make):
     cache = make()
 
@@ -326,6 +334,7 @@ async def test_a_wildcard_in_a_key_or_tag_stands_for_itself(make):
     assert await cache.get_many(["user:1:tasks", "user:2:tasks"]) == {"user:1:tasks": 1, "user:2:tasks": 2}
 
 
+@pytest.mark.requirement("#104", "#105", "#333", "C27")
 async def test_a_pattern_reaches_a_collection_and_nothing_beside_it(make):
     cache = make()
     keys = (
@@ -356,6 +365,7 @@ async def test_other_patterns_are_refused_with_a_way_out(make, pattern):
     assert refused.value.code == "CWE410"
 
 
+@pytest.mark.requirement("#106", "#334")
 async def test_all_of_a_namespace_goes_and_nothing_of_another(make, url, namespace):
     cache = make()
     other = Cache(url, namespace=f"{namespace}x", settings=Settings(**CALM))
@@ -406,6 +416,7 @@ async def test_the_cache_closes_twice_and_opens_again(make):
         assert await cache.get("k") == 3
 
 
+@pytest.mark.requirement("#397")
 async def test_a_server_that_is_away_makes_misses_and_invalidations_that_are_told(own_server, namespace):
     server = own_server()
     limits = Settings(
@@ -454,6 +465,7 @@ async def test_an_invalidation_that_was_not_delivered_outlives_its_process(
 SPEC = Path(__file__).with_name("api_spec.yaml")
 
 
+@pytest.mark.requirement("#375")
 async def test_a_specification_gives_namespace_times_sizes_and_targets(url):
     cache = Cache.from_spec(SPEC, redis_url=url)
     async with cache:

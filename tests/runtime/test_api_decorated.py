@@ -40,6 +40,7 @@ class Session:
     pass
 
 
+@pytest.mark.requirement("#41", "#326")
 async def test_a_coroutine_function_runs_once_for_the_same_arguments_however_they_are_given(cache):
     """An omitted default is filled in, and a keyword is the same as a position."""
     calls = []
@@ -55,6 +56,7 @@ async def test_a_coroutine_function_runs_once_for_the_same_arguments_however_the
     assert calls == [(1, 10, False), (1, 20, False)]
 
 
+@pytest.mark.requirement("#325")
 async def test_what_it_is_stays_what_it_was(memory):
     async def tasks(user: int, *, limit: int = 3) -> list[int]:
         """All of them."""
@@ -212,6 +214,7 @@ def test_a_pattern_that_means_nothing_is_refused_where_it_is_written(memory, key
     assert said in str(refused.value)
 
 
+@pytest.mark.requirement("C32")
 def test_iterators_are_refused(memory):
     def rows() -> Iterator[int]:
         yield 1
@@ -295,6 +298,7 @@ async def test_a_hundred_callers_make_one_call(cache):
     assert calls == [1]
 
 
+@pytest.mark.requirement("#325")
 async def test_a_plain_function_is_cached_in_threads_and_loads_in_its_callers(cache):
     threads = []
 
@@ -364,6 +368,7 @@ def current_user(user: int) -> int:
     return user
 
 
+@pytest.mark.requirement("#325")
 async def test_fastapi_still_injects_what_a_cached_endpoint_asks_for(namespace):
     cache, app, calls = Cache(namespace=namespace), FastAPI(), []
 

@@ -65,6 +65,7 @@ def ways(cache, key):
 
 
 @pytest.mark.parametrize(("key", "who"), DENIED)
+@pytest.mark.requirement("#158", "#161", "#285", "#289", "#429", "C66")
 async def test_the_right_key_in_the_wrong_hands_is_denied_and_counted(cache, key, who):
     for way in ways(cache, key):
         with principal(**who), pytest.raises(IsolationError, match=r"another|nobody") as denied:
@@ -76,6 +77,7 @@ async def test_the_right_key_in_the_wrong_hands_is_denied_and_counted(cache, key
     assert (await cache.get_stats()).counters["denied"] == 12
 
 
+@pytest.mark.requirement("#157", "#160", "#343")
 async def test_one_cannot_read_what_another_stored_nor_end_it(cache):
     with principal(**ALICE):
         await cache.set("tenant:a:user:1:tasks", "hers")
@@ -184,6 +186,7 @@ KEYS = (
         (lambda cache, **how: cache.delete_user("[1]", **how), ()),
     ],
 )
+@pytest.mark.requirement("#165", "#166", "#167", "#168", "#286", "#290", "#430", "C59")
 async def test_a_deletion_is_complete_and_limited(
     namespace, valkey_url, server, delete, gone, physically, request
 ):
@@ -207,6 +210,7 @@ async def test_a_deletion_is_complete_and_limited(
             assert not tokens & {f"{namespace}:1:v:key:{key}" for key in gone}
 
 
+@pytest.mark.requirement("#165", "#167")
 async def test_a_deletion_in_memory_is_complete_and_limited(namespace):
     async with Cache(namespace=namespace) as cache:
         await cache.set_many(dict.fromkeys(KEYS, 1))
@@ -214,6 +218,7 @@ async def test_a_deletion_in_memory_is_complete_and_limited(namespace):
         assert list(await cache.get_many(KEYS)) == list(KEYS[4:])
 
 
+@pytest.mark.requirement("#114", "#167")
 async def test_entries_of_a_user_by_tag_go_with_him(cache):
     with principal(**ALICE):
         await cache.set("tenant:a:board", "with a line of user 1", tags=("tenant:a:user:1",))

@@ -69,6 +69,7 @@ async def until_all_cached(cache, asked, body=b"again"):
             raise AssertionError("it never recovered")
 
 
+@pytest.mark.requirement("#172", "#413", "C36")
 async def test_entries_tokens_and_words_find_their_servers(well, make_cache):
     one = await make_cache(well.url, l1_lease=30.0)
     two = await make_cache(well.url, l1_lease=30.0)
@@ -100,6 +101,7 @@ async def test_the_url_of_one_of_its_servers_is_enough(well, make_cache):
 
 
 @pytest.mark.parametrize(("colocate", "most"), [("entity", 2), ("tenant", 2), ("none", 3)])
+@pytest.mark.requirement("#170")
 async def test_what_is_asked_together_stands_together(namespace, colocate, most):
     """The tokens of every lookup share a slot; those of a user or a tenant share the slot of the entry."""
     names = Names(namespace, spread=True, colocate=colocate)
@@ -174,6 +176,7 @@ async def test_a_graceful_failover_costs_no_wrong_answer_and_is_noticed(well, ma
 
 
 @pytest.mark.parametrize("fault", ["killed", "stopped"])
+@pytest.mark.requirement("#173")
 async def test_a_primary_that_is_lost_costs_a_bounded_time_and_every_invalidation_counts(
     well, make_cache, namespace, fault
 ):

@@ -51,6 +51,7 @@ def test_an_entry_comes_back_as_it_was(codec, entry):
 
 
 @given(ENTRIES, st.sampled_from(SEALINGS), st.sampled_from(["none", "snappy", "gzip"]))
+@pytest.mark.requirement("#210", "#211")
 def test_the_reader_needs_only_the_sealing_not_the_compression_of_the_writer(entry, sealing, compression):
     writer, reader = Codec("todo", **sealing, compression=compression, threshold=0), Codec("todo", **sealing)
     assert reader.decode_entry(writer.encode_entry(entry), entry.key) == entry
@@ -114,6 +115,7 @@ def test_an_acceptance_comes_back_only_for_its_key_and_credential(codec, tokens)
 
 
 @pytest.mark.parametrize("compression", ["snappy", "gzip"])
+@pytest.mark.requirement("#209", "#211")
 def test_only_bodies_from_the_threshold_on_are_compressed(compression):
     codec = Codec("a", compression=compression, threshold=1000)
     small, large = (

@@ -79,6 +79,7 @@ def test_urls_that_lead_nowhere_are_refused_without_their_secret(url):
     assert "hunter2" not in shown(url)
 
 
+@pytest.mark.requirement("#410")
 async def test_what_is_asked_at_the_same_moment_goes_out_together(make_cache, server):
     """Lookups, mints, fills and changes of many callers: a few writes, however many callers."""
     cache = await make_cache(l1_items=0, topology_interval=60.0)
@@ -109,6 +110,7 @@ async def test_a_first_miss_makes_its_tokens_on_the_way(make_cache, server):
     )  # this question, HELLO of a new line, ours
 
 
+@pytest.mark.requirement("#143", "#409")
 async def test_a_thousand_cancellations_mix_up_no_reply_and_open_no_connection(make_cache, server):
     cache = await make_cache(l1_items=0)
     store = cache._core.store

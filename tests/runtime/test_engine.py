@@ -11,6 +11,7 @@ from cachewright.runtime.settings import Settings, boottime
 from cachewright.spec.semantics import Load, Policy, Reason, Serve, decide
 
 
+@pytest.mark.requirement("#2", "#36", "#155")
 async def test_a_load_is_filled_and_served_from_l1_then_by_another_process_from_l2(make_cache):
     one, two = await make_cache(), await make_cache()
     assert (await get(one, request(), answers(b"old"))).source == "load"
@@ -20,6 +21,7 @@ async def test_a_load_is_filled_and_served_from_l1_then_by_another_process_from_
     assert (await get(two, request(), answers(b"new"))).source == "local"
 
 
+@pytest.mark.requirement("#99")
 async def test_after_an_invalidation_no_process_serves_what_was_loaded_before(make_cache):
     one, two = await make_cache(l1_lease=30.0), await make_cache(l1_lease=30.0)
     for cache in (one, two):
@@ -30,6 +32,7 @@ async def test_after_an_invalidation_no_process_serves_what_was_loaded_before(ma
     assert (await get(two, request(), answers(b"never asked"))).payload == b"new"
 
 
+@pytest.mark.requirement("#88")
 async def test_a_fill_whose_load_began_before_an_invalidation_elsewhere_is_never_served(make_cache):
     one, two = await make_cache(), await make_cache()
     reached, go_on = asyncio.Event(), asyncio.Event()
@@ -318,6 +321,7 @@ async def test_processes_with_another_secret_trust_nothing_of_each_other(make_ca
     assert (await get(two, request(), answers(b"new"))).payload == b"new"
 
 
+@pytest.mark.requirement("#37")
 async def test_a_single_worker_without_a_server_caches_in_its_own_memory(make_cache):
     cache = await make_cache(None)
     assert cache.usable

@@ -26,6 +26,7 @@ async def bounded(call):
     return await asyncio.wait_for(call, HANG)
 
 
+@pytest.mark.requirement("#397")
 async def test_a_server_that_is_away_at_start_is_found_when_it_comes(make_cache, own_server):
     server = own_server()
     server.kill()
@@ -48,6 +49,7 @@ async def until_cached(cache, asked=None):
     raise AssertionError("it never recovered")
 
 
+@pytest.mark.requirement("#144", "#397")
 async def test_a_stopped_server_costs_a_bounded_time_then_almost_none_and_comes_back(make_cache, own_server):
     server = own_server()
     cache = await make_cache(server.url, l1_items=0, **QUICK)
@@ -67,6 +69,7 @@ async def test_a_stopped_server_costs_a_bounded_time_then_almost_none_and_comes_
     await until_cached(cache)
 
 
+@pytest.mark.requirement("#139", "#397")
 async def test_a_killed_server_is_used_again_after_its_restart(make_cache, own_server):
     server = own_server()
     cache = await make_cache(server.url, **QUICK)
@@ -193,6 +196,7 @@ async def test_garbage_on_the_bus_makes_nothing_trusted(make_cache, server, name
     assert (await get(cache, request(), answers(b"new"))).source == "l1"
 
 
+@pytest.mark.requirement("#397")
 async def test_a_full_server_that_refuses_to_write_still_invalidates(make_cache, own_server, namespace):
     server = own_server(maxmemory_policy="noeviction")
     one, two = await make_cache(server.url), await make_cache(server.url, l1_lease=0.0)
@@ -269,6 +273,7 @@ async def test_kept_invalidations_go_on_being_delivered_after_a_delivery_failed_
     await until(lambda: caplog.text.count("kept invalidations could not be delivered") == 2)
 
 
+@pytest.mark.requirement("#351")
 async def test_everything_runs_under_the_minimal_acl(make_cache, own_server, namespace):
     server = own_server()
     with server.client() as client:
@@ -291,6 +296,7 @@ async def test_everything_runs_under_the_minimal_acl(make_cache, own_server, nam
             assert cache.stats.snapshot()["errors"] == 0
 
 
+@pytest.mark.requirement("#397")
 async def test_a_wrong_password_is_a_cache_that_is_away(make_cache, own_server, caplog):
     server = own_server()
     with server.client() as client:

@@ -10,6 +10,7 @@ from cachewright.runtime.stats import Stats
 from cachewright.spec.observing import Metrics
 
 
+@pytest.mark.requirement("#255-#271", "#335", "#344")
 async def test_figures_have_every_field_of_a_specifications_metrics(namespace):
     async with Cache(namespace=namespace, settings=Settings(l1_items=50, l1_bytes=1_000_000)) as cache:
         figures = (await cache.get_stats()).as_dict()
@@ -18,6 +19,7 @@ async def test_figures_have_every_field_of_a_specifications_metrics(namespace):
         json.dumps(figures)
 
 
+@pytest.mark.requirement("#128", "#130", "C14", "C64")
 async def test_what_is_not_known_is_none_and_what_was_measured_is_a_number(namespace):
     async with Cache(namespace=namespace, settings=Settings(l1_items=50, l1_bytes=1_000_000)) as cache:
         before = await cache.get_stats()
@@ -44,6 +46,7 @@ async def test_what_is_not_known_is_none_and_what_was_measured_is_a_number(names
     )
 
 
+@pytest.mark.requirement("#139", "#142")
 async def test_over_a_server_health_asks_it(namespace, valkey_url):
     async with Cache(
         valkey_url, namespace=namespace, settings=Settings(read_timeout=5, connect_timeout=5)
@@ -65,11 +68,13 @@ async def test_several_workers_without_a_server_are_down(namespace):
     ("used", "said"),
     [(0, "low"), (60, "low"), (61, "medium"), (80, "medium"), (81, "high"), (95, "high"), (96, "critical")],
 )
+@pytest.mark.requirement("#271", "C63")
 def test_pressure_at_its_boundaries(used, said):
     assert pressure(used, 100) == said
     assert pressure(0, 0) == "critical"
 
 
+@pytest.mark.requirement("#141", "#269")
 def test_errors_are_a_share_of_operations():
     stats = Stats()
     stats.hit("t", "l1", 0.001)

@@ -38,6 +38,7 @@ def counted(cache, name):
 
 
 @pytest.mark.parametrize("levels", [("l3",), ("l1", "l3")])
+@pytest.mark.requirement("#28", "#154", "C4")
 async def test_an_entry_in_files_answers_other_processes_of_the_machine(make, levels):
     one, two = await make(), await make()
     asked = request(levels=levels)
@@ -58,6 +59,7 @@ async def test_entries_in_files_outlive_the_process(make, server, namespace):
 
 
 @pytest.mark.parametrize("levels", [("l3",), ("l1", "l3"), ("l2", "l3"), ALL])
+@pytest.mark.requirement("#155")
 async def test_after_an_invalidation_no_tier_of_any_process_serves_what_was_loaded_before(make, levels):
     one, two = await make(l1_lease=30.0, l2_value_bytes=10), await make(l1_lease=30.0, l2_value_bytes=10)
     asked = request(levels=levels)
@@ -144,6 +146,7 @@ async def test_a_value_too_large_for_every_tier_is_loaded_each_time(make, direct
     assert not files(directory)
 
 
+@pytest.mark.requirement("#155")
 async def test_what_memory_has_no_room_for_goes_to_files_and_comes_back_to_memory_and_server(
     make, server, namespace
 ):
@@ -252,6 +255,7 @@ async def test_a_flood_of_invented_keys_leaves_those_that_are_asked_for(make_cac
     assert counted(cache, "turned_away") > 800
 
 
+@pytest.mark.requirement("#205-#208")
 async def test_a_target_is_evicted_by_its_own_order_and_bounds(make_cache):
     cache = await make_cache(None, l1_targets={"GET /tasks": Bounds(2, 1 << 20, "fifo")})
     for number in range(3):
@@ -272,6 +276,7 @@ async def test_a_served_entry_is_one_use_of_it(make_cache):
     assert cache.lookup_local(request("a")) is not None
 
 
+@pytest.mark.requirement("#148", "#151", "#306", "#307")
 def test_a_specification_says_how_tiers_are_bounded(tmp_path):
     spec = CachingSpecification.model_validate(
         {

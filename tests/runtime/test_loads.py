@@ -69,6 +69,7 @@ def make(request, make_cache) -> Callable:
     return make
 
 
+@pytest.mark.requirement("#85", "#86", "#87")
 async def test_a_miss_loads_and_fills_and_the_next_call_is_a_hit(make):
     loads, database = Loads(await make()), Database()
     assert await loads.get_or_load(request(), POLICY, database) == Loaded(b"1", None)
@@ -76,6 +77,7 @@ async def test_a_miss_loads_and_fills_and_the_next_call_is_a_hit(make):
     assert database.loads == 1
 
 
+@pytest.mark.requirement("#87")
 async def test_a_hundred_callers_load_once(make):
     cache, database = await make(), Database()
     loads = Loads(cache)
@@ -355,6 +357,7 @@ async def test_with_the_store_away_callers_share_a_load_that_begins_after_they_c
     assert database.loads == 2
 
 
+@pytest.mark.requirement("C31")
 async def test_what_was_not_found_lives_for_a_time_of_its_own(make):
     wall = Wall()
     cache, database = await make(wall=wall), Database(negative=True)
@@ -386,6 +389,7 @@ async def test_a_lifetime_that_the_load_names_beats_the_policys(make):
     assert (await loads.get_or_load(request(), POLICY, database)).payload == b"2"
 
 
+@pytest.mark.requirement("#204", "C23")
 async def test_reads_prolong_an_entry_up_to_its_longest_life(make):
     wall = Wall()
     cache, database = await make(wall=wall), Database()

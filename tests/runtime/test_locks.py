@@ -29,6 +29,7 @@ async def locks(valkey_url, namespace) -> AsyncIterator:
         await server.aclose()
 
 
+@pytest.mark.requirement("#174")
 async def test_one_at_a_time_and_the_next_after_release(locks):
     first, second = locks().lock("job"), locks().lock("job")
     assert await first.acquire()
@@ -91,6 +92,7 @@ async def test_it_is_renewed_as_long_as_it_is_held(locks, server, namespace):
         assert server.exists(f"{namespace}:lock:{{job}}")
 
 
+@pytest.mark.requirement("#174", "C35")
 async def test_a_lock_that_was_taken_away_is_noticed_and_not_taken_back(locks, server, namespace):
     """The callback comes, and neither renewal nor release touches the lock of the next holder."""
     lost = []
@@ -243,6 +245,7 @@ async def redlock(five) -> AsyncIterator:
         await each.aclose()
 
 
+@pytest.mark.requirement("#174", "C35")
 async def test_redlock_is_one_at_a_time_with_rising_fences_and_gives_everything_back(redlock, five):
     first, second = redlock(), redlock()
     fences = []

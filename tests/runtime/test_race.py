@@ -27,6 +27,7 @@ READS = int(os.environ.get("RACE_READS", "3000"))
     ],
     ids=["l2", "l1", "strict", "learned, l2", "learned, l1"],
 )
+@pytest.mark.requirement("#88")
 async def test_no_process_reads_what_was_loaded_before_an_invalidation_returned(
     make_cache, valkey_url, namespace, levels, strict, learned
 ):

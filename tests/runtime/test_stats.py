@@ -24,6 +24,7 @@ def busy(target):
     return stats
 
 
+@pytest.mark.requirement("#128", "#129", "#135")
 def test_a_lookup_is_a_hit_or_a_miss_and_a_bypass_is_neither():
     own = busy("a").snapshot()["targets"]["a"]
     assert own["lookups"] == 3

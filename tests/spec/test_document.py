@@ -130,6 +130,7 @@ def test_errors_name_their_place(text, line, column, words):
         ("caching_specificaton: {}\n", "did you mean `caching_specification`?"),
     ],
 )
+@pytest.mark.requirement("#179")
 def test_errors_say_what_to_do_next(text, hint):
     assert hint in (error_of(text).hint or "")
 
@@ -152,6 +153,7 @@ def test_one_wrong_action_is_one_problem():
     assert error.hint is None or "more" not in error.hint
 
 
+@pytest.mark.requirement("#294")
 def test_a_secret_is_never_repeated_in_an_error():
     for key in ("password_env_var", "password"):
         error = error_of(f"caching_specification:\n  configuration: {{redis: {{{key}: hunter2}}}}\n")
@@ -222,6 +224,7 @@ caching_specification:
         ("alerts: {low_hit_rate: {action: WARN}}\n", ("alerts", "low_hit_rate", "action", 0), "warn"),
     ],
 )
+@pytest.mark.requirement("C5", "C6", "C30")
 def test_the_requests_literal_shapes_are_read_and_noted(text, path, value):
     body = "".join(f"  {line}\n" for line in text.splitlines())
     document = loads_spec(f"caching_specification:\n{body}")
@@ -375,6 +378,7 @@ specifications = st.fixed_dictionaries(
 
 @settings(deadline=None, max_examples=60)
 @given(specifications, extensions)
+@pytest.mark.requirement("#179")
 def test_load_dump_load_is_identical(data, own):
     try:
         spec = CachingSpecification.model_validate({**data, **own})
@@ -389,6 +393,7 @@ def test_load_dump_load_is_identical(data, own):
 
 @settings(deadline=None, max_examples=60)
 @given(specifications)
+@pytest.mark.requirement("#179")
 def test_another_yaml_reader_understands_what_we_write(data):
     try:
         spec = CachingSpecification.model_validate(data)

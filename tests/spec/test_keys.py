@@ -43,6 +43,7 @@ from cachewright.spec.keys import (
         ("cred:{cred}:tasks", {"cred": "ab12"}, "cred:ab12:tasks"),
     ],
 )
+@pytest.mark.requirement("#431", "#432", "#433", "#57", "C24")
 def test_golden_keys(pattern, values, key):
     assert KeyTemplate.parse(pattern).render(values) == key
 
@@ -80,6 +81,7 @@ def shape(value):
 
 
 @given(VALUES, VALUES, st.booleans())
+@pytest.mark.requirement("#65", "#164", "C33")
 def test_encoding_is_injective(one, other, text):
     if text and isinstance(one, uuid.UUID) != isinstance(other, uuid.UUID):
         return  # where a text is expected a UUID is its text
@@ -87,6 +89,7 @@ def test_encoding_is_injective(one, other, text):
 
 
 @given(st.text(max_size=300), st.booleans())
+@pytest.mark.requirement("#65", "#105")
 def test_nothing_structural_is_ever_raw(value, text):
     rendered = encode(value, text=text).replace("%", "")
     assert not any(
@@ -114,17 +117,20 @@ def test_objects_without_a_value_are_refused():
         encode(object())
 
 
+@pytest.mark.requirement("#60")
 def test_long_values_keep_a_readable_head():
     assert encode("x" * 500) != encode("x" * 501)
     assert encode("x" * 500).startswith("xxxxxxxx")
     assert len(encode("x" * 500)) < 100
 
 
+@pytest.mark.requirement("#158", "#161", "C32")
 def test_a_missing_field_is_never_guessed():
     with pytest.raises(UnboundFieldError):
         KeyTemplate.parse("user:{user_id}:tasks").render({})
 
 
+@pytest.mark.requirement("#162", "#163", "#284", "#288")
 def test_prefixes_go_from_scope_to_resource():
     template = KeyTemplate.parse("tenant:{tenant_id}:user:{user_id}:tasks:page={page}")
     values = {"tenant_id": "a", "user_id": "1", "page": "2"}
@@ -134,6 +140,7 @@ def test_prefixes_go_from_scope_to_resource():
 
 
 @pytest.mark.parametrize("pattern", ["", " a", "a::b", "a:{}", "a:{b", "a*", "user:{user_id}", "a b"])
+@pytest.mark.requirement("#35", "#187")
 def test_bad_patterns_are_refused(pattern):
     with pytest.raises(KeyPatternError):
         KeyTemplate.parse(pattern)

@@ -35,6 +35,7 @@ def refusal(data):
     return caught.value.errors()
 
 
+@pytest.mark.requirement("#179", "C42")
 def test_an_empty_specification_is_valid_and_writes_exactly_the_twelve_sections_in_order():
     assert list(CachingSpecification().model_dump()) == TWELVE
 
@@ -80,6 +81,7 @@ def test_keys_that_begin_with_x_are_kept_everywhere_and_others_are_refused():
         {"database_query": "SELECT 1", "computed_data": "stats"},
     ],
 )
+@pytest.mark.requirement("#185")
 def test_a_target_has_exactly_one_kind(kinds):
     assert refusal({"cache_targets": [kinds]})[0]["type"] == "rejected"
 
@@ -139,6 +141,7 @@ def test_a_target_refuses(extra):
     assert refusal({"cache_targets": [{**ENDPOINT, **extra}]})
 
 
+@pytest.mark.requirement("C25")
 def test_shared_public_is_the_public_scope():
     spec = CachingSpecification.model_validate({"cache_targets": [{**ENDPOINT, "shared": "public"}]})
     assert spec.cache_targets[0].scope == "public"
@@ -207,6 +210,7 @@ def test_two_targets_must_not_have_one_name():
         ("meta.version", "1"),
     ],
 )
+@pytest.mark.requirement("#203", "#208", "#292", "#293", "#298", "#301", "#304", "C17", "C22", "C23", "C36")
 def test_it_refuses(path, value):
     assert refusal(nested(path, value))
 
@@ -250,12 +254,14 @@ def test_it_accepts(path, value):
         ("cache_warming.on_startup.queries", [{"name": "q", "params": {"api_key": "hunter2"}}]),
     ],
 )
+@pytest.mark.requirement("#294", "C38")
 def test_secrets_are_refused_and_not_repeated(path, value):
     with pytest.raises(ValidationError) as caught:
         CachingSpecification.model_validate(nested(path, value))
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.requirement("C20", "#307", "#309", "#311")
 def test_one_fact_in_two_places_must_agree():
     def both(in_memory, **strategy):
         return {"configuration": {"in_memory": in_memory}, "cache_strategy": strategy}
@@ -276,6 +282,7 @@ def test_one_fact_in_two_places_must_agree():
     assert (alone.max_items, alone.max_memory_bytes) == (None, 3 * 1024 * 1024)
 
 
+@pytest.mark.requirement("C3", "#76", "#202")
 def test_a_target_overrides_only_what_it_says_and_null_is_a_word():
     base = CacheStrategy.model_validate({"ttl": {"duration_seconds": 60, "max_duration_seconds": 600}})
     override = StrategyOverride.model_validate(
@@ -311,6 +318,7 @@ def test_a_contradiction_between_override_and_default_names_the_target():
         ({"computed_data": "stats"}, None),
     ],
 )
+@pytest.mark.requirement("#187", "C21")
 def test_a_targets_own_key_pattern_beats_the_patterns_of_its_kind(target, pattern):
     keys = {
         "resource": {"pattern": "task:{id}"},

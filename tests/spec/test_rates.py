@@ -27,6 +27,7 @@ from cachewright.spec.rates import (
         ("0/s", 0.0),
     ],
 )
+@pytest.mark.requirement("#25", "#189", "C44")
 def test_frequencies_become_events_per_second(text, per_second):
     assert parse_frequency(text) == pytest.approx(per_second)
 
@@ -34,6 +35,7 @@ def test_frequencies_become_events_per_second(text, per_second):
 @pytest.mark.parametrize(
     "text", ["often", "", "100", "req/min", "-5/s", "5/fortnight", "1,000/min", "5 apples/s", "nan/s"]
 )
+@pytest.mark.requirement("#25")
 def test_what_is_no_frequency_is_refused_with_an_example(text):
     with pytest.raises(ValueError, match="100 req/min"):
         parse_frequency(text)
@@ -82,6 +84,7 @@ def test_what_is_no_interval_is_refused_with_an_example(value):
         ("0 0 13 * fri", "days", {13}),
     ],
 )
+@pytest.mark.requirement("#117", "#247", "C52")
 def test_fields_of_cron_expressions_are_expanded(expression, field, expected):
     assert getattr(parse_cron(expression), field) == expected
 
@@ -106,6 +109,7 @@ def test_what_is_no_cron_expression_is_refused(expression):
         parse_cron(expression)
 
 
+@pytest.mark.requirement("#224", "#234", "#322", "C52")
 def test_a_schedule_is_a_cron_expression_or_an_interval():
     assert parse_schedule("PT5M") == Interval(300)
     assert parse_schedule("0 3 * * *") == parse_cron("0 3 * * *")
@@ -123,6 +127,7 @@ def test_a_schedule_is_a_cron_expression_or_an_interval():
         ("02:00-04:00 Europe/Berlin", ExecutionWindow(120, 240, "Europe/Berlin")),
     ],
 )
+@pytest.mark.requirement("#249", "C52")
 def test_windows_are_minutes_of_a_day_in_a_zone(window, expected):
     assert parse_window(window) == expected
 

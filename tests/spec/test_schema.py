@@ -263,6 +263,7 @@ def at(path):
 
 
 @pytest.mark.parametrize(("number", "path", "expected", "ours"), [(*field, ())[:4] for field in FIELDS])
+@pytest.mark.requirement("#180", "#181-#322")
 def test_every_field_of_the_request_has_its_name_type_and_values(number, path, expected, ours):
     node = at(path)
     if isinstance(expected, tuple):
@@ -290,6 +291,7 @@ def test_exactly_our_own_fields_are_marked():
     assert {name: fields for name, fields in marked.items() if fields} == EXTENSIONS
 
 
+@pytest.mark.requirement("C38")
 def test_every_field_is_either_the_requests_or_marked_as_ours():
     requested = {path for _, path, *_ in FIELDS}
     requested |= {path.replace("on_startup", "scheduled") for path in requested}  # one query object (C50)
@@ -322,6 +324,7 @@ def test_every_field_and_section_is_described():
     assert all(definition.get("description") for definition in SCHEMA["$defs"].values())
 
 
+@pytest.mark.requirement("C70")
 def test_it_is_a_json_schema_of_2020_12_with_an_id():
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     assert SCHEMA["$schema"].endswith("2020-12/schema")
@@ -349,6 +352,7 @@ def test_it_is_a_json_schema_of_2020_12_with_an_id():
         },
     ],
 )
+@pytest.mark.requirement("#179")
 def test_what_we_write_satisfies_the_schema(data):
     document = yaml.safe_load(dumps_spec(CachingSpecification.model_validate(data)))
     jsonschema.Draft202012Validator(SCHEMA).validate(document)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cachewright.spec.lifetimes import entry_lifetime, hard_limit, idle_limit
 from cachewright.spec.semantics import (
     Acceptance,
     EntryMeta,
@@ -16,10 +17,7 @@ from cachewright.spec.semantics import (
     Seen,
     Serve,
     decide,
-    entry_lifetime,
     fallback,
-    hard_limit,
-    idle_limit,
     read,
     retry_wait,
     through,

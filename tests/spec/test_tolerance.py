@@ -11,6 +11,7 @@ LITERAL = Path(__file__).parent / "literal_shape.yaml"
 ROOT = "caching_specification:\n"
 
 
+@pytest.mark.requirement("C5", "C6")
 def test_the_literal_block_is_read_whole():
     spec = load_spec(LITERAL).spec
     assert [target.kind for target in spec.cache_targets] == ["endpoint", "database_query", "computed_data"]
@@ -29,6 +30,7 @@ def test_the_literal_block_is_read_whole():
     assert spec.configuration.redis.cluster.replicas == ("10.0.0.5:6379",)
 
 
+@pytest.mark.requirement("C5")
 def test_what_was_changed_in_the_literal_block_is_said_with_its_lines():
     said = load_spec(LITERAL).normalised
     lines = LITERAL.read_text().splitlines()

@@ -9,7 +9,8 @@ from cachewright.checks.findings import Problem
 from cachewright.checks.subject import Subject
 from cachewright.evidence.dependencies import UNKNOWN_TABLE
 from cachewright.simulator.lookups import Lookup, in_hashes
-from cachewright.spec.semantics import Reason, may_fill
+from cachewright.spec.filling import may_fill
+from cachewright.spec.semantics import Reason
 from cachewright.spec.tags import column_sets, read_alternatives
 
 #: More tags than this make every lookup carry more tokens than data.

@@ -93,7 +93,8 @@ def sensitive_target(subject: Subject) -> Iterator[Problem]:
     for view, target in subject.ready():
         parts = [part for part in view.place[1].split("/") if "{" not in part]
         found = [part for part in parts if sensitive_words(part)]
-        doubtful = [part for part in parts if session_words(part)]
+        private = target.scope is not Scope.PUBLIC  # those of a conference are for everybody
+        doubtful = [part for part in parts if private and session_words(part)]
         if found:
             words = f"{target.name} is about {', '.join(found)}: it must not be cached"
             yield Problem(view.at("endpoint"), words)

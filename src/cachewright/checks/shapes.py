@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from cachewright.checks.findings import Problem
 from cachewright.checks.subject import Subject, TargetView
 from cachewright.simulator.lookups import Lookup
 from cachewright.spec.cache_targets import CacheTarget
-from cachewright.spec.keys import RESERVED, Field, KeyPatternError, KeyTemplate
+from cachewright.spec.keys import RESERVED, Field, KeyPatternError, KeyTemplate, free_text
 from cachewright.spec.semantics import Scope
 from cachewright.spec.target import Target
 
 _KEY = "cache_key_pattern"
-_FREE_TEXT = re.compile(r"(?:^|[._-])(?:q|s|search|query|keywords?|term|text|filter|cursor|since|after|before|"
-                        r"from|to|timestamp|ts|nonce|cachebust|_)$", re.IGNORECASE)  # fmt: skip
 _LEAST_LOOKUPS = 50
 _MOSTLY_NEW = 0.9
 _SHARED = frozenset({Scope.USER, Scope.TENANT, Scope.CREDENTIAL})
@@ -83,7 +80,7 @@ def unbounded_keys(subject: Subject) -> Iterator[Problem]:
         eviction = subject.spec.strategy_of(view.item).eviction_policy
         bounded = eviction.max_items or eviction.max_memory_bytes or subject.spec.max_items
         bounded = bounded or subject.spec.max_memory_bytes
-        searched = any(_FREE_TEXT.search(name.rpartition(".")[2]) for name in target.key.fields)
+        searched = any(free_text(name) for name in target.key.fields)
         mild = bounded or (view.item.because and not searched)
         yield Problem(view.at(_KEY), words, "info" if mild else None)
 
@@ -163,7 +160,7 @@ def _free_fields(subject: Subject, view: TargetView, target: Target) -> list[str
         if name in left_out or kind not in ("query", "header", "cookie") or _is_identity(subject, told):
             continue
         closed = route is not None and told in route.choices
-        free = kind != "query" or _FREE_TEXT.search(rest) or (route is not None and told in route.free)
+        free = kind != "query" or free_text(rest) or (route is not None and told in route.free)
         if free and not closed and not _is_short(rest):
             found.append(name.replace(".", " ", 1))
     return found

@@ -17,7 +17,7 @@ from cachewright.design.result import NotCached
 from cachewright.design.staleness import too_stale
 from cachewright.simulator.outcome import RouteOutcome
 from cachewright.spec.semantics import Scope
-from cachewright.spec.sensitive import secret_words, sensitive_words
+from cachewright.spec.sensitive import secret_words, sensitive_words, session_words
 
 LEAST_CHANGES = 10
 #: Where fewer changes were seen, so many times the same answer must have come back.
@@ -121,6 +121,8 @@ def _no(subject: str, code: str, text: str, **figures: float | str) -> NotCached
 def _sensitive(standing: Standing, _: Identity) -> NotCached | None:
     route, load = standing.route, standing.load
     words = sensitive_words(route.template)
+    if standing.scope.scope is not Scope.PUBLIC:  # those of a conference are for everybody
+        words = (*words, *session_words(route.template))
     if words:
         return _no(route.subject, "sensitive", f"Its path says {', '.join(words)}: secrets are never kept.")
     secrets = [field for field in key_fields(route, standing.reads) if secret_words(field.partition(".")[2])]

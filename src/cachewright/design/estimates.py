@@ -58,7 +58,7 @@ def estimated(trace: Trace, *, now: datetime, namespace: str, generator: str) ->
         namespace=namespace,
         meta=Meta(generated_at=now, sources=(trace.source,)),
         cache_targets=(),
-        alerts=sections.alerts(),
+        alerts=sections.alerts(()),
     )
     return Design(
         spec=spec,

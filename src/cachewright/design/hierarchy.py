@@ -52,6 +52,8 @@ BANDS: Mapping[Volatility, str] = {
     "low": "1-24 h",
     "none": "no expiration",
 }
+#: Entries of a target whose keys hold what anybody can make up, such as a search (CW032).
+MOST_FREE = 1000
 _OFTEN, _SELDOM = 300.0, 86_400.0
 
 

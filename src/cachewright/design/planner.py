@@ -29,6 +29,7 @@ from cachewright.design.choice import DEFAULT_TTL, Choice
 from cachewright.design.decisions import decisions_of
 from cachewright.design.estimates import estimated
 from cachewright.design.forecast import forecast_of
+from cachewright.design.hierarchy import MOST_FREE
 from cachewright.design.patterns import key_patterns, tag_text
 from cachewright.design.result import Design, NotCached
 from cachewright.design.staleness import TRADED, tolerable_lives, traded
@@ -39,6 +40,7 @@ from cachewright.simulator.shapes import by_name, shape_of, streams
 from cachewright.simulator.stream import Stream
 from cachewright.spec.cache_targets import CacheTarget
 from cachewright.spec.document import Document
+from cachewright.spec.keys import KeyTemplate, free_text
 from cachewright.spec.model import CachingSpecification, Meta
 from cachewright.spec.strategy import CacheStrategy, EvictionOverride, StrategyOverride, TtlOverride
 from cachewright.spec.target import compile_plan
@@ -272,7 +274,7 @@ def _specification(plan: Choice, numbered: Sequence[Finding]) -> CachingSpecific
         cache_keys=sections.cache_keys(targets),
         invalidation=sections.invalidation(targets, trace.schema),
         metrics=sections.metrics(forecast),
-        alerts=sections.alerts(forecast),
+        alerts=sections.alerts(targets, forecast),
         multi_tenant=sections.multi_tenant(tenant=identity.tenant is not None),
         multi_user=sections.multi_user(targets),
         implementation=sections.implementation(targets),
@@ -289,6 +291,8 @@ def _target(
     longer = TtlOverride(duration_seconds=life) if life != DEFAULT_TTL else None
     room = plan.rooms.get(subject) if plan.budget.memory is not None else None
     bounded = None if room is None else EvictionOverride(max_memory_bytes=room)
+    if room is None and any(map(free_text, KeyTemplate.parse(patterns[subject]).fields)):
+        bounded = EvictionOverride(max_items=max(MOST_FREE, load.keys))
     return CacheTarget(
         endpoint=subject,
         cache_key_pattern=patterns[subject],

@@ -84,16 +84,18 @@ def metrics(forecast: Forecast | None) -> Metrics:
     return Metrics(performance=PerformanceMetrics(hit_rate=rate, miss_rate=round(1 - rate, 4)))
 
 
-def alerts(forecast: Forecast | None = None) -> Alerts:
-    """The request's alerts, switched on, with its thresholds but for what a `forecast` knows better."""
-    low = LowHitRateAlert(enabled=True, action=("warn",))
+def alerts(targets: Sequence[CacheTarget], forecast: Forecast | None = None) -> Alerts:
+    """The request's alerts, those that can fire switched on, with its thresholds but for what a `forecast` knows."""
+    any_target = bool(targets)
+    server = any("l2" in (target.levels or ("l2",)) for target in targets)
+    low = LowHitRateAlert(enabled=any_target, action=("warn",))
     if forecast is not None:
         low = low.model_copy(update={"threshold": forecast.alarm})
     return Alerts(
         low_hit_rate=low,
-        high_memory_usage=HighMemoryAlert(enabled=True, action=("alert", "evict_oldest")),
-        slow_operations=SlowOperationsAlert(enabled=True, action=("warn",)),
-        cache_unavailable=CacheUnavailableAlert(enabled=True, action=("fallback_to_db", "alert_admin")),
+        high_memory_usage=HighMemoryAlert(enabled=any_target, action=("alert", "evict_oldest")),
+        slow_operations=SlowOperationsAlert(enabled=any_target, action=("warn",)),
+        cache_unavailable=CacheUnavailableAlert(enabled=server, action=("fallback_to_db", "alert_admin")),
     )
 
 

@@ -10,9 +10,10 @@ from cachewright.capture.asgi import Message, Send
 from cachewright.integrations.answers import Answer, HeldBack
 from cachewright.integrations.binding import CONDITIONS, is_conditional
 from cachewright.integrations.exchange import Exchange, Turn
-from cachewright.spec import semantics
+from cachewright.spec import filling, lifetimes, semantics
 from cachewright.spec.directives import directives_of, varied
-from cachewright.spec.semantics import FAILURES, GUARDS, NOTHING_HERE, LoadFacts, Reason
+from cachewright.spec.filling import LoadFacts
+from cachewright.spec.semantics import FAILURES, GUARDS, NOTHING_HERE, Reason
 from cachewright.spec.tags import credential_tag, target_tag
 
 _log = logging.getLogger("cachewright")
@@ -160,7 +161,7 @@ class Loading:
         policy = lookup.target.policy
         learned = lookup.target.learning.learned(lookup.tags, facts.reads)
         covering = (*lookup.tags, *learned)
-        refused = semantics.may_fill(policy, facts, covering, declared=lookup.target.declared)
+        refused = filling.may_fill(policy, facts, covering, declared=lookup.target.declared)
         binding = set(refused) - GUARDS if parts.at_its_word else set(refused)
         payload = await self._stored(answer, learned) if self.turn.fill and not binding else None
         self._refused(refused, tuple(sorted(unkeyed)))
@@ -170,7 +171,7 @@ class Loading:
         parts, lookup = self.exchange.parts, self.exchange.lookup
         policy, payload, began = lookup.target.policy, answer.pack(), self.began
         left = None if lookup.expires_at is None else max(0.0, lookup.expires_at - began)
-        self.lifetime = semantics.entry_lifetime(
+        self.lifetime = lifetimes.entry_lifetime(
             policy,
             lookup.target.scope,
             parts.dice() * 2 - 1,
@@ -184,10 +185,10 @@ class Loading:
             payload,
             loaded_at=began,
             lifetime=self.lifetime,
-            acceptance_lifetime=semantics.acceptance_lifetime(policy, left) if accepted else None,
+            acceptance_lifetime=lifetimes.acceptance_lifetime(policy, left) if accepted else None,
             load_seconds=parts.wall() - began if policy.early > 0 else 0.0,
-            idle=semantics.idle_limit(policy),
-            keep=semantics.kept(policy),
+            idle=lifetimes.idle_limit(policy),
+            keep=lifetimes.kept(policy),
             learned=learned,
         )
         return payload if stored else None

@@ -17,8 +17,8 @@ from cachewright.runtime.sealing import sealing_named, sealing_of
 from cachewright.runtime.settings import Sealing, SealingKey, Settings
 from cachewright.runtime.tiers import with_tiers
 from cachewright.runtime.warming.warmer import Loader
+from cachewright.spec.lifetimes import hard_limit
 from cachewright.spec.model import CachingSpecification
-from cachewright.spec.semantics import hard_limit
 from cachewright.spec.target import Plan
 
 Mode = Literal["live", "shadow", "off"]

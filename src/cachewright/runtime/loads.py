@@ -16,7 +16,7 @@ from cachewright.runtime.fleet import Landed, Lease
 from cachewright.runtime.flight import Alone, Follow, Lead
 from cachewright.runtime.lookup import Lookup, LookupRequest, Tier
 from cachewright.runtime.negative import NegativeShare
-from cachewright.spec import semantics
+from cachewright.spec import lifetimes, semantics
 from cachewright.spec.semantics import Bypass, Load, Policy, Reason, Scope, Serve
 
 
@@ -274,15 +274,15 @@ class Loads:
             loaded_at=began,
             lifetime=lifetime,
             load_seconds=self._engine.now - began if policy.early > 0 else 0.0,
-            idle=semantics.idle_limit(policy),
-            keep=semantics.kept(policy),
+            idle=lifetimes.idle_limit(policy),
+            keep=lifetimes.kept(policy),
         )
 
     def _lifetime(self, policy: Policy, brought: Brought) -> float | None:
         if brought.lifetime is not UNSET:
             return brought.lifetime
         jitter = self._engine.dice() * 2 - 1
-        return semantics.entry_lifetime(policy, Scope.PUBLIC, jitter, None, negative=brought.negative)
+        return lifetimes.entry_lifetime(policy, Scope.PUBLIC, jitter, None, negative=brought.negative)
 
     def _instead(self, call: _Call, found: Lookup, local: Lookup | None) -> Loaded | None:
         """What stands in for a load that failed.

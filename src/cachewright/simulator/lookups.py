@@ -23,11 +23,12 @@ from cachewright.evidence.dependencies import (
     written_by,
 )
 from cachewright.evidence.trace import RequestSeen, RouteSeen, StatementSeen, Trace
+from cachewright.spec.filling import LoadFacts
 from cachewright.spec.grounds import ground_of
 from cachewright.spec.identity import variant_claims
 from cachewright.spec.keys import ANONYMOUS, UnboundFieldError
 from cachewright.spec.learning import NOTHING
-from cachewright.spec.semantics import LoadFacts, Reason, Scope
+from cachewright.spec.semantics import Reason, Scope
 from cachewright.spec.tags import TagTemplate, bulk_tag, column_sets, read_alternatives, table_tag
 from cachewright.spec.target import Plan, Target
 

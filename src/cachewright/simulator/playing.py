@@ -26,6 +26,8 @@ from cachewright.simulator.lookups import Key, Lookup, Prepared
 from cachewright.simulator.outcome import WrongAnswer
 from cachewright.simulator.settings import ReplaySettings
 from cachewright.simulator.store import Entry, Store
+from cachewright.spec.filling import may_fill
+from cachewright.spec.lifetimes import acceptance_lifetime, entry_lifetime, idle_limit
 from cachewright.spec.semantics import (
     GUARDS,
     NOTHING_HERE,
@@ -36,12 +38,8 @@ from cachewright.spec.semantics import (
     Reason,
     Seen,
     Serve,
-    acceptance_lifetime,
     current,
     decide,
-    entry_lifetime,
-    idle_limit,
-    may_fill,
     read,
     through,
 )

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from cachewright.evidence.dependencies import EVERYTHING, WriteSeen
 from cachewright.simulator.lookups import Lookup
-from cachewright.spec.semantics import may_fill
+from cachewright.spec.filling import may_fill
 
 Whole = npt.NDArray[np.int64]
 Real = npt.NDArray[np.float64]

@@ -32,6 +32,12 @@ _FIELD = re.compile(r"\{([^{}]*)\}")
 _INTEGER = re.compile(r"-?\d+\Z")
 _UNSAFE_ASCII = re.compile(rf"[\x00-\x20\x7f{re.escape(''.join(sorted(RESERVED)))}]")
 
+_FREE_TEXT = re.compile(
+    r"(?:^|[._-])(?:q|s|search|query|keywords?|term|text|filter|cursor|since|after|before|from|to|timestamp|ts|nonce"
+    r"|cachebust|_)$",
+    re.IGNORECASE,
+)
+
 
 class KeyPatternError(ValueError):
     """A key pattern that has no meaning; the message says what is allowed."""
@@ -43,6 +49,11 @@ class UnboundFieldError(LookupError):
     def __init__(self, field: str) -> None:
         super().__init__(field)
         self.field = field
+
+
+def free_text(field: str) -> bool:
+    """Whether the name of a field says that its value may be anything: a search, a moment, a nonce."""
+    return _FREE_TEXT.search(field) is not None
 
 
 def escape(text: str) -> str:

@@ -33,6 +33,7 @@ def asked(at: float, rate: float | None) -> Reading:
     return Reading(at=at, lookups=int(at * 10), hit_rate=rate)
 
 
+@pytest.mark.requirement("#136", "#273", "#361", "C16")
 def test_five_minutes_under_half_raise_it_and_a_second_less_does_not():
     low = rule("low_hit_rate", threshold=0.5, for_seconds=300, min_requests=100)
     assert changes(low, *(asked(at, 0.4) for at in range(300))) == []
@@ -47,29 +48,34 @@ def test_one_good_moment_starts_the_five_minutes_anew():
 
 
 @pytest.mark.parametrize(("rate", "raised"), [(0.5, False), (0.499, True)])
+@pytest.mark.requirement("#136")
 def test_at_its_threshold_a_hit_rate_is_good_enough(rate, raised):
     low = rule("low_hit_rate", threshold=0.5, for_seconds=0, min_requests=0)
     assert bool(changes(low, asked(0, rate))) is raised
 
 
 @pytest.mark.parametrize(("share", "raised"), [(0.8, False), (0.801, True)])
+@pytest.mark.requirement("#137", "#276", "C62")
 def test_at_its_threshold_memory_is_not_too_full(share, raised):
     high = rule("high_memory_usage", threshold=0.8)
     assert bool(changes(high, Reading(at=0, memory_share=share))) is raised
 
 
 @pytest.mark.parametrize(("milliseconds", "raised"), [(10.0, False), (10.001, True), (None, False)])
+@pytest.mark.requirement("#138", "#279")
 def test_operations_are_slow_over_the_threshold_and_never_when_unknown(milliseconds, raised):
     slow = rule("slow_operations", threshold_ms=10.0)
     assert bool(changes(slow, Reading(at=0, operation_ms=milliseconds))) is raised
 
 
+@pytest.mark.requirement("C65")
 def test_a_cold_start_raises_nothing():
     low = rule("low_hit_rate", for_seconds=0, min_requests=0)
     assert changes(low, asked(0, 0.0), age=GRACE_SECONDS - 0.001) == []
     assert changes(low, asked(0, 0.0), age=GRACE_SECONDS) == [(0, True)]
 
 
+@pytest.mark.requirement("#136", "C65")
 def test_few_requests_raise_nothing():
     low = rule("low_hit_rate", for_seconds=300, min_requests=100)
     few = [replace(asked(at, 0.0), lookups=99 if at else 0) for at in range(400)]
@@ -95,6 +101,7 @@ def test_what_is_unknown_ends_no_alarm():
     assert changes(low, asked(0, 0.1), asked(1, None), asked(2, 0.9)) == [(0, True), (2, False)]
 
 
+@pytest.mark.requirement("#272", "#275", "#278", "#281")
 def test_only_what_is_enabled_is_watched_beside_what_is_about_truth():
     always = {"stale_answers", "isolation_violation", "invalidation_backlog", "forecast_drift"}
     assert {rule.name for rule in rules_of(Alerts())} == always

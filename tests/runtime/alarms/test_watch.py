@@ -58,6 +58,7 @@ async def engine(make_cache):
     return await make_cache(None, workers=1)
 
 
+@pytest.mark.requirement("#274", "#399")
 async def test_a_target_that_does_not_pay_rests_and_comes_back(engine):
     low = {
         "low_hit_rate": {
@@ -85,6 +86,7 @@ async def test_a_target_that_does_not_pay_rests_and_comes_back(engine):
     assert not watched.switches.is_off("bad")
 
 
+@pytest.mark.requirement("#277", "#398", "C16")
 async def test_memory_comes_under_its_threshold_in_its_own_order():
     settings = Settings(l1_items=1000, l1_bytes=200_000)
     async with Cache(settings=settings) as cache:
@@ -102,6 +104,7 @@ async def test_memory_comes_under_its_threshold_in_its_own_order():
         assert [alarm["state"] for alarm in watched.told] == ["raised", "ended"]
 
 
+@pytest.mark.requirement("#280")
 async def test_an_investigation_leaves_a_record_of_what_was_slow(engine, tmp_path):
     slow = {"slow_operations": {"enabled": True, "threshold_ms": 10, "action": ["investigate"]}}
     watched = Watched(engine, slow, tmp_path / "records")
@@ -114,6 +117,7 @@ async def test_an_investigation_leaves_a_record_of_what_was_slow(engine, tmp_pat
     assert record["operations"]["set"] == {"count": 1, "mean_ms": 250.0}
 
 
+@pytest.mark.requirement("#139", "#282")
 async def test_a_store_that_is_away_is_an_alarm_until_it_is_back(make_cache, own_server):
     server = own_server()
     engine = await make_cache(server.url, read_timeout=0.1, connect_timeout=0.1, l1_lease=0.3)

@@ -11,6 +11,7 @@ MEGABYTES = 1024 * 1024
 SAME = Settings(read_timeout=0.05, connect_timeout=0.1, max_connections=50)
 
 
+@pytest.mark.requirement("#133", "#134", "#414")
 async def test_a_server_tells_its_memory_its_policy_and_its_load(make_cache, own_server):
     server = own_server(maxmemory="64mb", maxmemory_policy="allkeys-lfu", save="")
     engine = await make_cache(server.url)
@@ -37,6 +38,7 @@ async def test_who_may_not_ask_knows_nothing_and_nothing_fails(make_cache, own_s
     assert drift_of(Redis(), SAME, [ServerFacts()]) == []
 
 
+@pytest.mark.requirement("#145", "#351", "C19")
 async def test_nothing_is_ever_set(make_cache, own_server):
     server = own_server()
     engine = await make_cache(server.url)
@@ -68,6 +70,7 @@ FOUND = ServerFacts(
     ],
     ids=str,
 )
+@pytest.mark.requirement("#145", "#146", "#147", "#379", "#412", "C18", "C19")
 def test_what_differs_is_told_with_its_field(said, found, fields):
     differences = drift_of(Redis.model_validate(said), SAME, [found])
     assert [one.field.removeprefix("configuration.redis.") for one in differences] == fields

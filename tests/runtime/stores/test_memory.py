@@ -97,6 +97,7 @@ STEPS = st.lists(
 
 @pytest.mark.parametrize("policy", POLICIES)
 @given(steps=STEPS, room=st.integers(1, 5))
+@pytest.mark.requirement("#77", "#78", "#79", "#80", "#150", "C68")
 def test_it_evicts_exactly_whom_the_plain_order_evicts(policy, steps, room):
     store, reference = store_of(room, policy=policy), Reference(policy, room)
     for number, step in enumerate(steps):
@@ -131,6 +132,7 @@ TAGS = st.sets(st.sampled_from("xyz"))
         max_size=80,
     )
 )
+@pytest.mark.requirement("#148", "#30")
 def test_it_behaves_like_a_dict_with_losses(policy, steps):
     store = store_of(4, 9000, policy, groups={"own": Bounds(2, 3000, "fifo")})
     model, gone = {}, set()
@@ -169,6 +171,7 @@ def test_it_behaves_like_a_dict_with_losses(policy, steps):
 
 
 @pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.requirement("#102", "#308")
 def test_the_sweep_looks_at_everything_in_small_steps_and_removes_what_has_ended(policy):
     store, stats = store_of(policy=policy), Stats()
     store._stats = stats
@@ -228,6 +231,7 @@ def test_entries_that_may_answer_for_failed_loads_are_not_swept_before_that_ends
     assert store.peek("k") is None
 
 
+@pytest.mark.requirement("#80")
 def test_where_there_is_no_room_expired_entries_leave_before_live_ones():
     stats = Stats()
     store = store_of(3, stats=stats)
@@ -275,6 +279,7 @@ def test_where_the_whole_is_full_the_group_that_holds_most_gives_one_up():
     assert [name for name in "abcde" if store.peek(name)] == list("bcde")
 
 
+@pytest.mark.requirement("#148", "#151")
 def test_an_item_too_large_for_its_share_is_not_held_and_pushes_nothing_out():
     store = store_of(limit=20_000)
     put(store, "a")
@@ -377,6 +382,7 @@ def test_what_has_left_is_freed_at_once_without_the_garbage_collector():
 
 
 @pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.requirement("#131")
 def test_its_weight_is_near_what_it_takes(shared):
     count, size = 3000, 1000
     tokens = {f"t{number}": fresh_token() for number in range(count)}

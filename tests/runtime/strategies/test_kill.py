@@ -14,6 +14,7 @@ import pytest
 SCRIPT = Path(__file__).with_name("accepting.py")
 
 
+@pytest.mark.requirement("#98", "C41")
 def test_no_acknowledged_write_is_lost_from_a_file(tmp_path):
     check(str(tmp_path / "journal"), tmp_path / "db")
     assert list((tmp_path / "journal").iterdir()) == []

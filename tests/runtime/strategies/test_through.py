@@ -26,6 +26,7 @@ def resource(cache, table, strategy, **options) -> Resource:
 
 @pytest.mark.parametrize("strategy", ["cache_through", "cache_aside", "write_through"])
 @pytest.mark.parametrize("value", [[], 0, False, "", {}, None])
+@pytest.mark.requirement("#86")
 async def test_a_hit_gives_the_same_value_and_loads_once(make_cache, strategy, value):
     """Falsy values and None are hits like any other (#86, C31)."""
     loads = []
@@ -49,6 +50,7 @@ async def test_concurrent_misses_load_once(make_cache, table):
     assert table.loads == 1
 
 
+@pytest.mark.requirement("#89", "#90", "#91", "C7")
 async def test_cache_aside_stores_then_invalidates(make_cache, table):
     rows = resource(make_cache(), table, "cache_aside")
     table.rows[1] = {"text": "old", "version": 0}
@@ -69,6 +71,7 @@ async def test_without_versions_a_write_is_read_back_and_the_next_read_is_a_hit(
     assert table.loads == loads
 
 
+@pytest.mark.requirement("#93", "#94")
 async def test_write_through_never_loads_what_it_wrote(make_cache, table, versions):
     """The value in the cache is the row as it was stored, with its version (#93, #94)."""
     cache = make_cache()
@@ -80,6 +83,7 @@ async def test_write_through_never_loads_what_it_wrote(make_cache, table, versio
 
 
 @pytest.mark.parametrize("strategy", ["cache_through", "cache_aside", WriteThrough(counted=True)])
+@pytest.mark.requirement("#93", "#95")
 async def test_a_store_that_fails_leaves_the_cache_as_it_was(make_cache, table, strategy):
     rows = resource(make_cache(), table, strategy)
     table.rows[1] = {"text": "old", "version": 0}
@@ -99,6 +103,7 @@ def rows_cache(rows: Resource):
     return rows._through._cached.entries
 
 
+@pytest.mark.requirement("#95", "C9")
 async def test_the_later_commit_stays_whatever_the_order_of_cache_writes(make_cache, table, versions):
     """A writer that stalls after its commit never puts its value over that of one that committed later (#109)."""
     cache = make_cache()
@@ -150,6 +155,7 @@ async def test_versions_that_two_writes_share_are_read_back(make_cache, table):
     assert (await rows.get(1))["text"] == "b"
 
 
+@pytest.mark.requirement("#109")
 async def test_a_lower_counted_version_is_refused_and_the_cache_shows_the_row(make_cache, table):
     rows = resource(make_cache(), table, WriteThrough(counted=True), store=table.store_newer)
     assert (await rows.set(1, {"text": "a"})).stored
@@ -158,6 +164,7 @@ async def test_a_lower_counted_version_is_refused_and_the_cache_shows_the_row(ma
     assert (await rows.get(1))["text"] == "newer"
 
 
+@pytest.mark.requirement("#95", "C9")
 async def test_concurrent_writers_converge(make_cache, table, shared_versions):
     """Whatever the interleaving of two processes, the cache ends with what the database has (#95)."""
     caches = [make_cache(), make_cache()]
@@ -174,6 +181,7 @@ async def test_concurrent_writers_converge(make_cache, table, shared_versions):
             assert await rows.get(1) == table.rows[1]
 
 
+@pytest.mark.requirement("#108", "#238")
 async def test_compare_versions_treats_an_older_entry_as_a_miss(make_cache, table):
     """Also where the row was changed past the cache (#108)."""
     versioning = Versioning(version=lambda row: row["version"], current=table.current, compare=True)
@@ -191,6 +199,7 @@ async def test_compare_versions_treats_an_older_entry_as_a_miss(make_cache, tabl
     assert table.loads == loads
 
 
+@pytest.mark.requirement("#238")
 async def test_invalidate_on_change_asks_no_version_for_a_read(make_cache, table):
     """Without comparing, an entry stays until it is written, or its time is over."""
     rows = resource(make_cache(), table, "cache_aside", versioning=VERSION)
@@ -202,6 +211,7 @@ async def test_invalidate_on_change_asks_no_version_for_a_read(make_cache, table
     assert (await rows.get(1))["text"] == "new"
 
 
+@pytest.mark.requirement("#67", "#107", "#215")
 async def test_a_version_in_the_key_makes_older_entries_unreachable(make_cache, table):
     """(#107)."""
     versioning = Versioning(version=lambda row: row["version"], current=table.current, in_key=True)
@@ -226,6 +236,7 @@ async def test_times_are_versions(make_cache, table):
     assert table.loads == 0
 
 
+@pytest.mark.requirement("#112", "#113")
 async def test_a_write_touches_the_lists_its_row_occurs_in(make_cache, table):
     cache = make_cache()
     rows = resource(cache, table, "cache_aside", touched=lambda _: ("all-rows",))

@@ -80,6 +80,7 @@ async def make(make_cache, tmp_path):
         await each.aclose()
 
 
+@pytest.mark.requirement("#96")
 async def test_a_write_returns_before_it_is_stored_and_is_read_at_once(make, database):
     """(#96, #97)."""
     rows = make(database, **LATER)
@@ -93,6 +94,7 @@ async def test_a_write_returns_before_it_is_stored_and_is_read_at_once(make, dat
     assert database.loads == 0
 
 
+@pytest.mark.requirement("#97")
 async def test_it_is_stored_once_it_has_waited_its_interval(make, database):
     rows = make(database, interval=0.01)
     await rows.set(1, "a")
@@ -133,6 +135,7 @@ async def test_a_deletion_is_a_write(make, database):
     assert await rows.get(1) is None
 
 
+@pytest.mark.requirement("#97")
 async def test_a_failing_database_is_tried_again_and_surfaces(make, database, caplog):
     rows = make(database, interval=0.001, first_retry=0.001)
     database.broken = True
@@ -163,6 +166,7 @@ async def test_a_full_queue_holds_writes_up_then_refuses_them(make, database):
     await held_up
 
 
+@pytest.mark.requirement("#98")
 async def test_many_writers_at_once_never_go_over_the_bound(make, database):
     rows = make(database, interval=0.001, limit=5, patience=60.0)
     largest = 0
@@ -178,6 +182,7 @@ async def test_many_writers_at_once_never_go_over_the_bound(make, database):
     assert len(database.rows) == 60
 
 
+@pytest.mark.requirement("#97")
 async def test_closing_stores_what_waits_and_accepts_nothing_more(make, database, tmp_path):
     rows = make(database, **LATER)
     for key in range(20):
@@ -213,6 +218,7 @@ async def test_a_newer_row_is_not_overwritten(make, database, caplog):
     assert "newer version" in caplog.text
 
 
+@pytest.mark.requirement("#98")
 async def test_other_processes_read_pending_writes_from_the_shared_tier(
     make, make_cache, database, shared_versions
 ):

@@ -30,12 +30,14 @@ def test_the_next_time(schedule, after, due):
     assert due_after(schedule, None, at(after)) == at(due)
 
 
+@pytest.mark.requirement("#121", "#249")
 def test_a_time_of_day_is_one_of_the_windows_zone():
     window = parse_window("02:00-05:00 Europe/Berlin")
     assert due_after("0 3 * * *", window, at("2026-01-01T00:00")) == at("2026-01-01T02:00")
     assert due_after("0 3 * * *", window, at("2026-07-01T00:00")) == at("2026-07-01T01:00")
 
 
+@pytest.mark.requirement("#121")
 def test_an_hour_that_is_missing_fires_after_it_and_one_that_comes_twice_fires_once():
     window = parse_window("01:00-05:00 Europe/Berlin")
     spring = due_after("30 2 * * *", window, at("2026-03-28T12:00"))  # 02:30 does not exist on the 29th

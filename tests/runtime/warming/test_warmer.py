@@ -39,6 +39,7 @@ async def engine(make_cache):
     return await make_cache(None, workers=1)
 
 
+@pytest.mark.requirement("#116", "#240")
 def test_what_a_specification_says_becomes_jobs():
     said = {
         "strategies": [
@@ -71,6 +72,7 @@ def test_lists_offer_several_values():
     assert list(spread({})) == [{}]
 
 
+@pytest.mark.requirement("#123", "C51", "C72")
 async def test_loaders_load_or_say_which_requests_do(engine):
     called = []
 
@@ -91,6 +93,7 @@ async def test_loaders_load_or_say_which_requests_do(engine):
     assert sorted(request.path for request in made.sent) == ["/target", "/users/0", "/users/1", "/users/2"]
 
 
+@pytest.mark.requirement("#127", "#254", "#400")
 async def test_what_fails_is_counted_named_without_its_values_and_stops_nothing(engine, caplog):
     async def send(request):
         if request.path == "/broken":
@@ -108,12 +111,14 @@ async def test_what_fails_is_counted_named_without_its_values_and_stops_nothing(
     assert "1 of 4 loaded" in caplog.text
 
 
+@pytest.mark.requirement("#246")
 async def test_fewer_results_than_expected_are_a_failure(engine):
     made = warmer(engine, Job("on_startup", (WarmupQuery(name="target", expected_results=2),)))
     progress = await made.run(made._jobs["on_startup"])
     assert (progress.state, progress.done, progress.failed) == ("failed", 1, 1)
 
 
+@pytest.mark.requirement("#125")
 async def test_no_more_than_so_many_at_once_and_a_rest_as_long_as_the_load(engine):
     running, most, loads = 0, 0, 0
 
@@ -155,6 +160,7 @@ async def test_a_fleet_warms_once_and_a_job_runs_once_at_a_time(make_cache):
         await each.aclose(1.0)
 
 
+@pytest.mark.requirement("#121", "#249")
 async def test_a_schedule_fires_inside_its_window_only(engine):
     from cachewright.spec.rates import parse_window
 

@@ -28,6 +28,7 @@ from cachewright.spec.model import (
     Meta,
     QueryResultKeys,
 )
+from cachewright.spec.observing import Alerts
 from cachewright.spec.problems import problems_of
 from cachewright.spec.section import Path
 from cachewright.spec.strategy import CacheStrategy, StrategyOverride, TtlOverride
@@ -70,7 +71,7 @@ def specification(
                 "cache_keys": inputs.cache_keys or _cache_keys(targets),
                 "invalidation": invalidation(inputs, targets, backend),
                 "cache_warming": warming(inputs, targets, inputs.cache_warming),
-                "alerts": inputs.alerts or sections.alerts(),
+                "alerts": inputs.alerts or sections.alerts(targets),
                 "multi_tenant": MultiTenant.model_validate(inputs.multi_tenant.model_dump())
                 if inputs.multi_tenant is not None
                 else MultiTenant(),
@@ -115,12 +116,19 @@ def completed(
                 ),
                 "cache_warming": warming(inputs, targets, inputs.cache_warming),
                 "metrics": inputs.metrics or traced.metrics,
-                "alerts": inputs.alerts or traced.alerts,
+                "alerts": inputs.alerts or _alerts(targets, traced.alerts),
                 "multi_user": written.multi_user if inputs.multi_user else sections.multi_user(targets),
                 "multi_tenant": written.multi_tenant if inputs.multi_tenant else traced.multi_tenant,
                 "implementation": inputs.implementation or sections.implementation(targets),
             }
         )
+
+
+def _alerts(targets: Sequence[CacheTarget], traced: Alerts) -> Alerts:
+    """The alerts that all targets can raise, with the threshold that the recording knows."""
+    plain = sections.alerts(targets)
+    low = plain.low_hit_rate.model_copy(update={"threshold": traced.low_hit_rate.threshold})
+    return plain.model_copy(update={"low_hit_rate": low})
 
 
 def sources(document: RequestDocument, backend: Backend) -> tuple[str, ...]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from cachewright.design.hierarchy import BANDS, KINDS, LIFETIMES, kind_of, volatility_of
+from cachewright.design.hierarchy import BANDS, KINDS, LIFETIMES, MOST_FREE, kind_of, volatility_of
 from cachewright.design.result import Decision
-from cachewright.design.written.facts import Known, is_owner, tables_of, tags_of, users_table, weight
+from cachewright.design.written.facts import Known, is_file, is_owner, tables_of, tags_of, users_table, weight
 from cachewright.request.backend import Backend
 from cachewright.request.model import DataKind, Inputs, ttl_of
+from cachewright.spec.keys import KeyTemplate, free_text
 from cachewright.spec.strategy import Level, TtlOverride
 
 _LEVELS_OF: dict[str, tuple[Level, ...]] = {
@@ -19,6 +21,8 @@ _LEVELS_OF: dict[str, tuple[Level, ...]] = {
     "database_query_cache": ("l2",),
     "cdn": ("l4",),
 }
+#: So many tables an endpoint may depend on without our knowing which; each is a tag.
+_MOST_TABLES = 12
 #: From this many milliseconds on a query counts as slow: more, not as many (#42).
 SLOW_MS = 100.0
 
@@ -186,24 +190,62 @@ def depends_on(target: Known, scope: str, backend: Backend, said: Said) -> tuple
         )
         return tags
     tables = list(tables_of(target, backend))
+    reason = "Its path and the documents say so. Any write to them ends its entries; a recording would narrow that."
+    if not tables and asked.endpoint is not None and not is_file(target):
+        tables, reason = _supposed(target, backend, said)
     if not tables:
-        without = (
-            "its entries end by their lifetime alone"
-            if asked.endpoint is None
-            else "no write ends its entries, and the runtime keeps no answer that ran SQL"
-        )
-        said.questions.append(
-            f"{subject}: which tables does it read? Without `depends_on: [TABLE]` {without}."
-        )
+        if asked.endpoint is None:
+            said.questions.append(
+                f"{subject}: which tables does it read? Without `depends_on: [TABLE]` its entries end by their "
+                "lifetime alone."
+            )
         return ()
     users = users_table(backend)
     if scope != "public" and users is not None and users not in tables and target.asked.endpoint is not None:
         tables.append(users)
         said.assumptions.append(f"{subject}: whoever asks is looked up in {users}.")
-    said.assumptions.append(f"{subject}: it reads {', '.join(tables)} and no other table.")
-    reason = "Its path and the documents say so. Any write to them ends its entries; a recording would narrow that."
+    said.assumptions.append(f"{subject}: it reads {', '.join(sorted(tables))} and no other table.")
     said.decisions.append(Decision(subject, f"depends_on: {', '.join(sorted(tables))}", reason))
     return tuple(sorted(tables))
+
+
+def _supposed(target: Known, backend: Backend, said: Said) -> tuple[list[str], str]:
+    """The tables of an endpoint whose path is the name of none: all that are known, else one named like its path."""
+    known = [table.name for table in backend.tables]
+    if 0 < len(known) <= _MOST_TABLES:
+        return known, "Its path is the name of no table, so it may read any; a recording would narrow that."
+    said.questions.append(
+        f"{target.subject}: which tables does it read? Say `depends_on: [TABLE]`: what reads another one is not kept."
+    )
+    words = target.resource.split(":")
+    named = [word for word in words if kind_of(word, single=False) == "list"] or words
+    name = re.sub(r"\W+", "_", named[-1].lower()).strip("_") or "root"
+    return [name], "Its path is named so. What reads another table is not kept."
+
+
+def staleness_of(target: Known, tags: tuple[str, ...], ttl: int | None, said: Said) -> int:
+    """How stale an answer may be: a file in a CDN for as long as it lives, for no write tells that it changed."""
+    if tags or target.asked.cache_type != "cdn" or not is_file(target):
+        return 0
+    seconds = ttl or LIFETIMES["low"] or 0
+    reason = "A file changes with a deployment, which no write tells: its copies outside live that long."
+    said.decisions.append(Decision(target.subject, f"max_staleness_seconds: {seconds}", reason))
+    return seconds
+
+
+def bound_of(target: Known, pattern: str, inputs: Inputs, said: Said) -> int | None:
+    """The most entries of a target whose keys hold what anybody can make up, where nothing else bounds them."""
+    free = [field for field in KeyTemplate.parse(pattern).fields if free_text(field)]
+    asked = inputs.cache_strategy
+    own = None if target.asked.strategy is None else target.asked.strategy.eviction_policy
+    limits = [own, asked, None if asked is None else asked.eviction_policy]
+    if not free or any(each is not None and (each.max_items or each.max_memory_bytes) for each in limits):
+        return None
+    reason = (
+        f"Keys hold {', '.join(free)}, which may be anything; so many entries at most push nothing else out."
+    )
+    said.decisions.append(Decision(target.subject, f"max_items: {MOST_FREE}", reason))
+    return MOST_FREE
 
 
 def value_of(target: Known, ttl: int | None, busy: float | None, said: Said) -> float | None:

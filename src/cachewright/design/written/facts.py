@@ -17,6 +17,9 @@ from cachewright.sql.parse import parse
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _STYLES = (("?", "qmark"), ("$1", "numeric_dollar"), ("%(", "pyformat"), ("%s", "format"), (":", "named"))
 _USERS = ("user", "users", "accounts", "account", "auth_user")
+_FILE = re.compile(
+    r"(?:^/(?:static|assets)/|\.(?:png|jpe?g|gif|svg|webp|ico|css|js|woff2?|ttf|pdf|txt|map)$)", re.IGNORECASE
+)
 _BUSIEST = 0.95
 _OWNERS = ("user_id", "owner_id", "userid", "ownerid")
 
@@ -165,6 +168,11 @@ def _tag(table: str, pinned: tuple[tuple[str, Bind | Literal], ...]) -> TagTempl
 def is_owner(column: str) -> bool:
     """Whether a column says whose a row is."""
     return column.lower() in _OWNERS
+
+
+def is_file(target: Known) -> bool:
+    """Whether a target is a file of the application, by its path."""
+    return target.asked.endpoint is not None and _FILE.search(target.place[1]) is not None
 
 
 def tables_of(target: Known, backend: Backend) -> tuple[str, ...]:

@@ -14,11 +14,13 @@ from cachewright.design.result import Decision, Design, NotCached
 from cachewright.design.written import assembly
 from cachewright.design.written.choices import (
     Said,
+    bound_of,
     depends_on,
     levels_of,
     lifetime_of,
     limits_met,
     scope_of,
+    staleness_of,
     value_of,
 )
 from cachewright.design.written.facts import Known, change_interval, known
@@ -185,16 +187,22 @@ def _target(
             "scope": one.scope,
             "shared": None,
             "levels": levels,
-            "strategy": _override(target, ttl, inputs),
+            "strategy": _override(target, ttl, bound_of(target, keyed.pattern, inputs, said), inputs),
             "depends_on": tags,
+            "max_staleness_seconds": target.asked.max_staleness_seconds
+            or staleness_of(target, tags, _seconds(ttl, inputs), said),
             "bypass_when": bypass,
         }
     )
 
 
-def _override(target: Known, ttl: TtlOverride | None, inputs: Inputs) -> dict[str, Any] | None:
+def _override(
+    target: Known, ttl: TtlOverride | None, bound: int | None, inputs: Inputs
+) -> dict[str, Any] | None:
     """What the target says differently from the whole specification's strategy."""
     own = {} if target.asked.strategy is None else target.asked.strategy.model_dump()
+    if bound is not None:
+        own["eviction_policy"] = {**(own.get("eviction_policy") or {}), "max_items": bound}
     said = None if ttl is None else ttl.model_dump()
     if said == {"duration_seconds": DEFAULT_TTL} and assembly.general_ttl(inputs) is None:
         said = None

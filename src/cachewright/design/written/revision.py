@@ -61,9 +61,9 @@ class Revision:
 
 
 def revise(document: RequestDocument, backend: Backend, standing: Document, *, now: datetime) -> Revision:
-    """Change `standing` as the request says: targets that it names, and sections. Raises `RequestError`,
-    and `SpecError` for a specification that cannot be executed.
+    """Change `standing` as the request says: targets that it names, and sections.
 
+    Raises `RequestError`, and `SpecError` for a specification that cannot be executed.
     A target that stands keeps every field that the request does not speak of; one that does not is designed
     anew. Endpoints that documents know and the specification does not are named, not designed.
     """

@@ -16,6 +16,10 @@ _MOMENTS = re.compile(
     r"(?:^|[/_\-])(?:overdue|today|tomorrow|upcoming|expired|now|due[-_]?soon|this[-_]week)(?=$|[/_\-])",
     re.IGNORECASE,
 )
+_OPERATIONAL = re.compile(
+    r"/(?:health(?:z|check)?|livez?|liveness|readyz?|readiness|ping|metrics|docs|redoc|openapi\.json|favicon\.ico)/?$",
+    re.IGNORECASE,
+)
 #: Parameters whose values usually stand for a moment.
 _MOMENT_PARAMETERS = re.compile(
     r"(?:due|overdue|upcoming|expired|today|since|until|recent)(?:[-_]?\w+)?", re.IGNORECASE
@@ -37,6 +41,9 @@ def doubt(target: Known, busy: float | None = None) -> NotCached | None:
     if cost is not None and cost * weight(busy) < HIT_MS:
         text = f"It takes {cost:g} ms; a hit costs about {HIT_MS:g} ms."
         return NotCached(target.subject, "cheaper_uncached", text, {"avg_query_time_ms": cost})
+    if target.asked.endpoint is not None and _OPERATIONAL.search(target.place[1]):
+        text = "It tells how the application is; an answer that was kept tells how it was."
+        return NotCached(target.subject, "operational", text)
     gap = target.seconds_between_changes
     if rate and gap and 1 / gap >= rate:
         text = f"It is written {60 / gap:g} times a minute and read {60 * rate:g} times: hits are rare."
