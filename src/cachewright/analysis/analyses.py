@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
 
-from cachewright.analysis import hotkeys, timebound, workload
+from cachewright.analysis import hotkeys, own_writes, queries, rhythm, timebound, workload
 from cachewright.analysis.changes import changes
 from cachewright.analysis.exchanges import Exchange
 from cachewright.analysis.findings import Finding, Observation, numbered
+from cachewright.analysis.hours import Hours
 from cachewright.analysis.identity import Identity, tenant_like
+from cachewright.analysis.journal import journal
 from cachewright.analysis.scope import key_fields, key_of
-from cachewright.analysis.study import Profile, Standing, Study, owner_of
+from cachewright.analysis.study import Profile, Standing, Study, owner_of, tags_of
+from cachewright.spec.tags import column_sets
 
 
 def _about_workload(profile: Profile) -> Iterator[Observation]:
@@ -114,14 +117,22 @@ def findings(found: Study, judged: Mapping[str, Profile]) -> tuple[Finding, ...]
     Routes that were not judged show what they can.
     """
     observations: list[Observation] = list(tenant_like(found.record, found.identity))
+    trace = found.record.trace
+    hours = Hours(trace)
+    sets = column_sets(template for profile in judged.values() for template in profile.depends_on)
+    writes = journal(trace, sets)
     for standing in found.standings:
         subject = standing.route.subject
         profile = judged.get(subject) or _unjudged(standing)
         analyses = ANALYSES if subject in judged else ANALYSES[:4]
         observations.extend(item for analysis in analyses for item in analysis(profile))
-        observations.extend(
-            hotkeys.observations(standing.route, _whole_key(profile, found.identity), found.record.trace)
-        )
+        whole_key = _whole_key(profile, found.identity)
+        observations.extend(hotkeys.observations(standing.route, whole_key, trace))
+        observations.extend(rhythm.observations(standing.route, whole_key, trace, hours))
+        observations.extend(queries.observations(standing.route, trace))
+        if subject in judged:
+            tags = tags_of(profile.depends_on)
+            observations.extend(own_writes.observations(standing.route, tags, writes, trace))
     return numbered(observations)
 
 

@@ -208,14 +208,16 @@ def _profile(
 ) -> Profile:
     reads = standing.reads
     fields = key_fields(standing.route, reads)
-    tags_of = _tags_of(templates)
+    bound_tags = tags_of(templates)
 
     def attempt(scope: Scope, fields: tuple[str, ...], ignored: tuple[str, ...]) -> _Attempt:
         def whole_key(exchange: Exchange) -> Hashable | None:
             owner = owner_of(exchange, scope, identity)
             return None if owner is None else (owner, key_of(exchange, fields))
 
-        return _Attempt(scope, fields, ignored, tuple(pairs_of(standing.steady, whole_key, tags_of, writes)))
+        return _Attempt(
+            scope, fields, ignored, tuple(pairs_of(standing.steady, whole_key, bound_tags, writes))
+        )
 
     scope = Scope.CREDENTIAL if reads.outer_keyed else standing.scope.scope
     chosen = attempt(scope, fields, reads.doubtful)
@@ -255,18 +257,19 @@ def _narrower(
         yield attempt(Scope.CREDENTIAL, first.fields, first.ignored)
 
 
-def _tags_of(templates: Sequence[TagTemplate]) -> Callable[[Exchange], frozenset[str]]:
+def tags_of(templates: Sequence[TagTemplate]) -> Callable[[Exchange], frozenset[str]]:
+    """What tells the tags of an answer that would be kept under these templates."""
     known: dict[int, frozenset[str]] = {}
     bulk = Learning.of(templates).bulk
 
-    def tags_of(exchange: Exchange) -> frozenset[str]:
+    def of(exchange: Exchange) -> frozenset[str]:
         number = exchange.request.id
         if number not in known:
             bound = {tag for item in templates if not item.learned for tag in item.bind(exchange.loose)}
             known[number] = frozenset({*bound, *bulk, *learned_by(exchange, templates)})
         return known[number]
 
-    return tags_of
+    return of
 
 
 def _principal(exchange: Exchange, scope: Scope, identity: Identity) -> str | None:

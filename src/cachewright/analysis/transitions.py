@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 
+from cachewright.analysis.hours import Hours
 from cachewright.evidence.trace import RequestSeen, RouteSeen, Trace
 
 #: A request follows another one of its client that was answered at most so long (ns) before.
@@ -18,7 +18,6 @@ _ALIKE = 0.9
 _PLACES = ("path.", "query.")
 _NULL = "n"
 #: Hours are told apart in recordings that saw each of them twice, by at least so many requests.
-_DAYS = 2 * 86_400_000_000_000
 _LEAST_OF_AN_HOUR = 10
 
 
@@ -51,7 +50,7 @@ def transitions(trace: Trace, endpoints: Collection[str]) -> tuple[Follows, ...]
     routes = {route.id: route for route in trace.routes}
     pairs: dict[tuple[int, int], _Pairs] = defaultdict(_Pairs)
     before: dict[int, Counter[int]] = defaultdict(Counter)
-    hour_of = _Hours(trace)
+    hour_of = Hours(trace)
     readable = {route.id for route in trace.routes if _subject(route) in endpoints}
     for requests in _by_client(trace):
         for at, first in enumerate(requests):
@@ -119,22 +118,6 @@ def _likely_hours(followed: Counter[int], before: Counter[int]) -> tuple[int, ..
     enough = {hour: count for hour, count in before.items() if hour >= 0 and count >= _LEAST_OF_AN_HOUR}
     likely = {hour for hour, count in enough.items() if followed[hour] / count >= LIKELY}
     return () if len(likely) == len(enough) else tuple(sorted(likely))
-
-
-class _Hours:
-    """The hour of the day (UTC) of a request; -1 where the recording is too short to tell hours apart."""
-
-    def __init__(self, trace: Trace) -> None:
-        started = [request.started for request in trace.requests]
-        self._first = min(started, default=0)
-        long_enough = max(started, default=0) - self._first >= _DAYS and "times" not in trace.unknown
-        self._began = datetime.fromisoformat(trace.recorded_at) if long_enough else None
-
-    def __call__(self, request: RequestSeen) -> int:
-        if self._began is None:
-            return -1
-        since = timedelta(microseconds=(request.started - self._first) // 1000)
-        return (self._began + since).astimezone(UTC).hour
 
 
 def _params(seen: Sequence[tuple[RequestSeen, RequestSeen]], trace: Trace) -> dict[str, str] | None:

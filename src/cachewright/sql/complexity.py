@@ -24,10 +24,14 @@ class Operations:
     windows: int = 0
 
     @property
+    def points(self) -> int:
+        """What they add up to."""
+        return self.joins + self.aggregates + 2 * (self.subqueries + self.windows)
+
+    @property
     def complexity(self) -> Complexity:
         """Low without any, high from four points on, medium between."""
-        points = self.joins + self.aggregates + 2 * (self.subqueries + self.windows)
-        return "low" if points == 0 else "high" if points >= HIGH else "medium"
+        return "low" if self.points == 0 else "high" if self.points >= HIGH else "medium"
 
 
 def operations(sql: str) -> Operations | None:
