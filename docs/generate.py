@@ -19,14 +19,17 @@ from ruamel.yaml import YAML
 from cachewright import errors
 from cachewright.cli import commands
 from cachewright.cli.main import exit_code
+from cachewright.integrations.dashboard import content
 
 TESTS = Path(__file__).parents[1] / "tests"
 REFERENCE = Path(__file__).parent / "reference"
+HOW_TO = Path(__file__).parent / "how-to"
 NOTE = "<!-- Written by docs/generate.py; run `make docs` after a change. -->"
 
 
 def main() -> None:
     """Write all pages."""
+    (HOW_TO / "runbooks.md").write_text(content("runbooks.md").decode(), encoding="utf-8")
     for name, page in PAGES.items():
         (REFERENCE / name).write_text(page(), encoding="utf-8")
         sys.stderr.write(f"docs/reference/{name}\n")

@@ -11,6 +11,7 @@ import typer
 
 from cachewright.cli import commands
 from cachewright.cli.commands import app
+from cachewright.integrations.dashboard import content
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -109,3 +110,7 @@ def test_ci_runs_the_readme_test_command_last():
     assert "set -euo pipefail" in run
     assert run[-1] == "make test"
     assert ("README.md", "make test") in _named("make")
+
+
+def test_the_runbooks_are_those_that_the_door_serves():
+    assert (ROOT / "docs" / "how-to" / "runbooks.md").read_bytes() == content("runbooks.md")

@@ -16,7 +16,11 @@ from tests.integrations.shop import Note
 
 from cachewright.errors import UsageError
 from cachewright.integrations.admin import admin_router
+from cachewright.integrations.dashboard import runbooks
+from cachewright.integrations.gathered import ahead, hot_keys
 from cachewright.integrations.install import install
+from cachewright.runtime.alarms.named import rules_of
+from cachewright.spec.observing import Alerts
 
 TOKEN = "a-token-of-the-administrator"
 KNOWN = {"Authorization": f"Bearer {TOKEN}"}
@@ -285,6 +289,53 @@ async def test_the_page_is_its_own_and_holds_nothing_before_the_token(app):
         assert "https:" not in page.text
         assert "<script>" not in page.text
         assert "style=" not in page.text
+
+
+async def test_each_alarm_has_its_runbook_where_the_alarm_is_shown(app):
+    alarms = {
+        rule.name
+        for rule in rules_of(Alerts.model_validate({n: {"enabled": True} for n in Alerts.model_fields}))
+    }
+    assert runbooks().keys() == alarms
+    async with door(app) as driver:
+        for alarm in alarms:
+            answer = await driver.get(f"/_cachewright/runbooks/{alarm}")
+            assert answer.text.startswith(f"## {alarm}\n")
+            assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+        unknown = await driver.get("/_cachewright/runbooks/<script>")
+        assert (unknown.status_code, unknown.headers["x-content-type-options"]) == (404, "nosniff")
+
+
+def test_hot_keys_of_several_workers_weigh_what_was_asked_there():
+    def worker(lookups, alive=True, **shares):
+        hot = [{"key": key, "target": "t", "share": share} for key, share in shares.items()]
+        return {"alive": alive, "hot_lookups": lookups, "hot_keys": hot, "ahead": [], "pid": 1}
+
+    found = hot_keys(
+        [worker(300, a=0.5, b=0.1), worker(100, b=0.9), worker(100, alive=False, c=1.0), {"alive": True}]
+    )
+    assert [(one["key"], one["share"]) for one in found] == [("a", 0.375), ("b", 0.3)]
+
+
+def test_loading_ahead_is_added_up_and_what_is_unknown_stays_unknown():
+    def worker(state, total, gained, name="prediction"):
+        account = {
+            "name": name,
+            "state": state,
+            "total": total,
+            "refused": 1,
+            "loads": total,
+            "gained": gained,
+        }
+        return {"alive": True, "ahead": [account]}
+
+    found = ahead(
+        [worker("running", 5, None), worker("resting", 3, 2.0), worker("resting", 1, None, "refilling")]
+    )
+    assert [(one["name"], one["state"], one["total"], one["gained"]) for one in found] == [
+        ("prediction", "running", 8, 2.0),
+        ("refilling", "resting", 1, None),
+    ]
 
 
 async def test_servers_tell_of_themselves_and_of_what_differs(app, valkey_url):

@@ -38,3 +38,34 @@ class SqlSink(Protocol):
 
     def escaped(self, context: RequestContext | None, escape: Escape) -> None:
         """A raw driver connection was handed out, committed or came back: what it does cannot be seen."""
+
+
+class Heedless:
+    """A sink that takes note of nothing: what one of its kind cares about, it says itself."""
+
+    def executed(
+        self, statement: Statement, transaction: Transaction, context: RequestContext | None
+    ) -> None:
+        """See `SqlSink`."""
+
+    def flushed(
+        self, images: Sequence[RowImage], transaction: Transaction, context: RequestContext | None
+    ) -> None:
+        """See `SqlSink`."""
+
+    def committing(self, transaction: Transaction, context: RequestContext | None) -> None:
+        """See `SqlSink`."""
+
+    def ended(
+        self,
+        transaction: Transaction,
+        *,
+        committed: bool,
+        started: int,
+        ended: int,
+        context: RequestContext | None,
+    ) -> None:
+        """See `SqlSink`."""
+
+    def escaped(self, context: RequestContext | None, escape: Escape) -> None:
+        """See `SqlSink`."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from cachewright.analysis.transitions import transitions
+from cachewright.analysis.transitions import Follows, transitions
 from cachewright.design.result import Decision, Design
 from cachewright.evidence.trace import Trace
 from cachewright.spec.semantics import Scope
 from cachewright.spec.target import target_name
 from cachewright.spec.warming import Ahead, Predictive, Transition
 
+#: More occasions to load the same would find it there.
+_OCCASIONS = 3
 _MOST = 20
 
 
@@ -22,7 +25,7 @@ def with_warming_ahead(found: Design, trace: Trace) -> Design:
         for target in found.spec.cache_targets
         if target.kind == "endpoint" and target.mode == "live"
     }
-    follows = transitions(trace, targets.keys())[:_MOST]
+    follows = _likeliest(transitions(trace, targets.keys()))
     private = any(targets[one.then].scope != Scope.PUBLIC.value for one in follows)
     predictive = Predictive(
         user_based=private,
@@ -53,6 +56,17 @@ def with_warming_ahead(found: Design, trace: Trace) -> Design:
         decisions=(*found.decisions, *decisions),
         assumptions=(*found.assumptions, *((_SIGNED,) if private else ())),
     )
+
+
+def _likeliest(follows: Iterable[Follows]) -> list[Follows]:
+    """The likeliest occasions to load each endpoint."""
+    kept: Counter[str] = Counter()
+    found: list[Follows] = []
+    for one in follows:
+        kept[one.then] += 1
+        if kept[one.then] <= _OCCASIONS:
+            found.append(one)
+    return found[:_MOST]
 
 
 _SIGNED = (

@@ -19,7 +19,7 @@ from starlette.routing import BaseRoute, Route, Router
 
 from cachewright.capture.asgi import ASGIApp, Receive, Scope, Send
 from cachewright.errors import CachewrightError, InvalidationPendingError, StoreUnavailableError, UsageError
-from cachewright.integrations.dashboard import FILES, POLICY, content
+from cachewright.integrations.dashboard import FILES, POLICY, content, runbooks
 from cachewright.integrations.desk import Desk
 from cachewright.integrations.prometheus import CONTENT_TYPE, exposition
 
@@ -67,7 +67,7 @@ class Admin:
             return RedirectResponse(
                 f"{PREFIX[1:]}/", 307
             )  # relative: a proxy may have put a root path before it
-        if path in _OPEN or self._is_known(scope):
+        if path in _OPEN or path.startswith("/runbooks/") or self._is_known(scope):
             return self._router
         return JSONResponse(
             _problem("unauthorized", "this needs the admin token", "send Authorization: Bearer …"),
@@ -119,6 +119,7 @@ def routes() -> list[BaseRoute]:
     """What is answered, below the prefix."""
     return [
         *(Route(path, _served(*file), methods=["GET"]) for path, file in FILES.items()),
+        Route("/runbooks/{alarm}", _runbook, methods=["GET"]),
         Route("/health", _asked(_health), methods=["GET"]),
         Route("/stats", _asked(_stats), methods=["GET"]),
         Route("/metrics", _asked(_metrics), methods=["GET"]),
@@ -150,6 +151,14 @@ def _served(name: str, media_type: str) -> Handler:
         return Response(content(name), media_type=media_type, headers=headers)
 
     return serve
+
+
+async def _runbook(request: Request) -> Response:
+    """What to do about one alarm, or about each: the same for everybody, and no secret."""
+    alarm = request.path_params["alarm"]
+    known = runbooks()
+    text = known.get(alarm, f"There is no alarm {alarm}; there are {', '.join(known)}.\n")
+    return Response(text, 200 if alarm in known else 404, _NEVER_STORED, "text/plain; charset=utf-8")
 
 
 async def _health(desk: Desk) -> Response:

@@ -13,14 +13,15 @@ import json
 import logging
 import os
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from cachewright.capture.asgi import Message, Send
 from cachewright.capture.context import RequestContext
-from cachewright.capture.events import Escape, RowImage, Statement, Transaction
+from cachewright.capture.events import Transaction
+from cachewright.capture.sink import Heedless
 from cachewright.integrations.answers import Answer
 from cachewright.integrations.parts import Parts
 from cachewright.runtime.lookup import LookupRequest
@@ -44,7 +45,7 @@ _VOLATILE = frozenset({b"date", b"age"})
 Kind = Literal["stale", "foreign"]
 
 
-class RecentWrites:
+class RecentWrites(Heedless):
     """A sink that remembers the last committed writes to each table, and who made them."""
 
     def __init__(self, wall: Callable[[], float]) -> None:
@@ -55,19 +56,6 @@ class RecentWrites:
         """The last writes to these tables that were committed after `moment` (wall s)."""
         found = [write for table in sorted(tables) for write in tuple(self._lines.get(table, ()))]
         return [write for write in found if write["at"] >= moment][-3:]
-
-    def executed(
-        self, statement: Statement, transaction: Transaction, context: RequestContext | None
-    ) -> None:
-        """See `SqlSink`."""
-
-    def flushed(
-        self, images: Sequence[RowImage], transaction: Transaction, context: RequestContext | None
-    ) -> None:
-        """See `SqlSink`."""
-
-    def committing(self, transaction: Transaction, context: RequestContext | None) -> None:
-        """See `SqlSink`."""
 
     def ended(
         self,
@@ -88,9 +76,6 @@ class RecentWrites:
         write = {"at": self._wall(), "by": by, "tags": sorted(transaction.written)}
         for table in {tag.partition("(")[0].partition("#")[0] for tag in transaction.written}:
             self._lines.setdefault(table, deque(maxlen=_WRITES)).append(write)
-
-    def escaped(self, context: RequestContext | None, escape: Escape) -> None:
-        """See `SqlSink`."""
 
 
 @dataclass(slots=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 
 from cachewright.capture.context import RequestContext
-from cachewright.capture.events import Escape, RowImage, Statement, Transaction
+from cachewright.capture.events import Statement, Transaction
+from cachewright.capture.sink import Heedless
 
 
-class DatabaseCount:
+class DatabaseCount(Heedless):
     """A sink that counts. Time is that of cursors, from execution to return."""
 
     def __init__(self) -> None:
@@ -30,25 +30,3 @@ class DatabaseCount:
         with self._lock:
             self._queries += 1
             self._nanoseconds += statement.ended - statement.started
-
-    def flushed(
-        self, images: Sequence[RowImage], transaction: Transaction, context: RequestContext | None
-    ) -> None:
-        """Rows are not counted."""
-
-    def committing(self, transaction: Transaction, context: RequestContext | None) -> None:
-        """See `SqlSink`."""
-
-    def ended(
-        self,
-        transaction: Transaction,
-        *,
-        committed: bool,
-        started: int,
-        ended: int,
-        context: RequestContext | None,
-    ) -> None:
-        """Commits are not counted."""
-
-    def escaped(self, context: RequestContext | None, escape: Escape) -> None:
-        """What runs on a raw connection cannot be counted."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cachewright.errors import UsageError
-from cachewright.integrations.gathered import together, worker_figures
+from cachewright.integrations.gathered import ahead, hot_keys, together, worker_figures
 from cachewright.integrations.operating import Operating
 from cachewright.runtime.deletion import erase, of_tenant, of_user
 from cachewright.runtime.drift import drift_of
@@ -74,6 +74,8 @@ class Desk:
             "database": _database(workers),
             "workers": [_worker(one) for one in workers],
             "warming": _warming(workers),
+            "ahead": ahead(workers),
+            "hot_keys": hot_keys(workers),
             "alarms": list(
                 {alarm["name"]: alarm for one in workers for alarm in one.get("alarms", ())}.values()
             ),

@@ -248,6 +248,7 @@ class Foresight:
                 {"key": hot.visit.key, "target": hot.visit.target, "share": round(hot.share, 4)}
                 for hot in self._heat.hottest(_SHOWN, now)
             ],
+            "hot_lookups": self._heat.lookups,
             "ahead": [one.as_dict(now) for one in accounts],
         }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,41 @@ def _runs(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def hot_keys(workers: Sequence[Mapping[str, Any]], most: int = 20) -> list[dict[str, Any]]:
+    """The keys that are asked for most, over the workers that run: each has its share of what all were asked."""
+    running = [one for one in workers if one["alive"] and one.get("hot_keys")]
+    whole = sum(one["hot_lookups"] for one in running)
+    found: dict[str, dict[str, Any]] = {}
+    for one in running:
+        for hot in one["hot_keys"]:
+            kept = found.setdefault(hot["key"], {"key": hot["key"], "target": hot["target"], "share": 0.0})
+            kept["share"] += hot["share"] * one["hot_lookups"] / whole
+    hottest = sorted(found.values(), key=lambda hot: (-hot["share"], hot["key"]))[:most]
+    return [{**hot, "share": round(hot["share"], 4)} for hot in hottest]
+
+
+def ahead(workers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What loading ahead cost and brought in the workers that run; it rests where it rests in all of them."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for one in workers:
+        for account in one.get("ahead", ()) if one["alive"] else ():
+            found.setdefault(account["name"], []).append(account)
+    return [
+        {
+            "name": name,
+            "state": "running" if any(one["state"] == "running" for one in accounts) else "resting",
+            **{what: sum(one[what] for one in accounts) for what in ("total", "refused", "loads")},
+            "gained": _sum_of_known(one["gained"] for one in accounts),
+        }
+        for name, accounts in sorted(found.items())
+    ]
+
+
+def _sum_of_known(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
 
 
 def together(workers: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], Gauges]:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from cachewright.runtime.alarms.named import GRACE_SECONDS, rules_of
+from cachewright.runtime.alarms.named import AWAY_SECONDS, GRACE_SECONDS, rules_of
 from cachewright.runtime.alarms.rules import CALM, Reading, Rule, step
 from cachewright.runtime.alarms.window import Window
 from cachewright.runtime.stats import Stats
@@ -114,18 +114,23 @@ def test_only_what_is_enabled_is_watched_beside_what_is_about_truth():
     [
         ("stale_answers", Reading(at=0, wrong=1)),
         ("isolation_violation", Reading(at=0, denied=1)),
-        ("cache_unavailable", Reading(at=0, available=False)),
     ],
 )
 def test_one_is_enough_where_truth_is_at_stake(name, reading):
-    found = next(
-        rule
-        for rule in rules_of(Alerts.model_validate({"cache_unavailable": {"enabled": True}}))
-        if rule.name == name
-    )
+    found = next(rule for rule in rules_of(Alerts()) if rule.name == name)
     assert found.severity == "critical"
     assert changes(found, Reading(at=0)) == []
     assert changes(found, reading, Reading(at=1)) == [(0, True), (1, False)]
+
+
+def test_a_cache_that_pauses_is_not_away():
+    away = rule("cache_unavailable")
+    assert away.severity == "critical"
+    assert changes(away, Reading(at=0, away=AWAY_SECONDS)) == []
+    later = [Reading(at=1, away=AWAY_SECONDS + 0.001), Reading(at=2, away=30.0), Reading(at=3, away=0.0)]
+    assert changes(away, *later) == [(1, True), (3, False)]
+    patient = rule("cache_unavailable", for_seconds=10)
+    assert changes(patient, *(Reading(at=at, away=at) for at in range(17))) == [(16, True)]
 
 
 def test_a_window_forgets_what_is_older_than_a_minute():

@@ -4,6 +4,8 @@
 
 const INTERVAL_MS = 2000;
 const POINTS = 150;
+const RECENT = 30;
+const HOT = 10;
 const $ = (id) => document.getElementById(id);
 
 let token = null;
@@ -12,6 +14,7 @@ let before = null;
 let switched = new Map();
 let timer = null;
 const rates = [];
+const recent = [];
 
 function make(name, content, attributes = {}) {
   const element = document.createElement(name);
@@ -51,6 +54,14 @@ function totals(stats) {
   return { hits: own.reduce((all, one) => all + sum(one.hits), 0), lookups: own.reduce((all, one) => all + one.lookups, 0) };
 }
 
+// The hit rate of the last minute, as far as this page has watched it.
+function recentRate(stats) {
+  recent.push(totals(stats));
+  if (recent.length > RECENT + 1 || recent[0].lookups > recent.at(-1).lookups) recent.splice(0, recent.length > RECENT + 1 ? 1 : recent.length - 1);
+  const lookups = recent.at(-1).lookups - recent[0].lookups;
+  return lookups ? (recent.at(-1).hits - recent[0].hits) / lookups : null;
+}
+
 function figure(name, value, more, state) {
   const said = make("dd", value, state ? { class: state } : {});
   if (more) said.append(make("small", more));
@@ -63,10 +74,12 @@ function showNow(stats) {
   $("state").replaceChildren(make("strong", health.cache_status, { class: state }),
     ` · ${stats.workers.filter((one) => one.alive).length} workers`);
   const predicted = stats.forecast.hit_rate;
+  const lately = recentRate(stats);
   $("figures").replaceChildren(
-    figure("Hit rate", share(performance.hit_rate), predicted === null ? "no forecast" : `forecast ${share(predicted)}`),
-    figure("With the cache", ms(performance.avg_response_time_with_cache_ms), "mean of hits"),
-    figure("Without", ms(performance.avg_response_time_without_cache_ms), "mean of loads"),
+    figure("Hit rate, last minute", share(lately ?? performance.hit_rate), predicted === null ? "no forecast" : `forecast ${share(predicted)}`),
+    figure("Hit rate since the start", share(performance.hit_rate), `${whole(totals(stats).lookups)} lookups`),
+    figure("With the cache", ms(performance.avg_response_time_with_cache_ms), "mean of hits since the start"),
+    figure("Without", ms(performance.avg_response_time_without_cache_ms), "mean of loads since the start"),
     figure("Lookups", `${whole(operations.get_operations_per_second)} /s`, `${whole(operations.set_operations_per_second)} fills /s`),
     figure("Memory", size(held.memory_used_bytes), `${health.memory_pressure}, of ${size(held.max_memory_bytes)}`),
     figure("Invalidations", whole(stats.counters.invalidations), `${whole(stats.counters.tags)} tags`),
@@ -178,11 +191,53 @@ function showWorkers(stats) {
   }));
 }
 
+function showHot(stats) {
+  $("hot").replaceChildren(...stats.hot_keys.slice(0, HOT).map((one) => make("tr", [
+    make("td", [stats.targets[one.target]?.endpoint ?? one.target, make("code", one.key)]),
+    make("td", share(one.share), { class: "number" }),
+  ])));
+  if (!stats.hot_keys.length) $("hot").replaceChildren(make("tr", make("td", "No key was asked for twice in the last minutes.", { colspan: 2 })));
+}
+
+function soFar(job) {
+  if (job.state === "running" && job.eta_seconds !== null) return `${job.rate.toFixed(1)} /s, ${Math.ceil(job.eta_seconds)} s left`;
+  return job.problems.join("; ");
+}
+
+function gained(account) {
+  const spent = `${whole(account.loads)} loads lately`;
+  const held = account.refused ? `, ${whole(account.refused)} not made` : "";
+  return `${spent}, ${account.gained === null ? "gain not measured yet" : `${whole(account.gained)} hits gained`}${held}`;
+}
+
+function showWarming(stats) {
+  const row = (cells) => make("tr", cells.map(([content, number]) => make("td", content, number ? { class: "number" } : {})));
+  $("warming-section").hidden = !stats.warming.length && !stats.ahead.length;
+  $("warm").hidden = !stats.warming.length;
+  $("warming").replaceChildren(
+    ...stats.warming.map((job) => row([
+      [job.job.replaceAll("_", " ")], [make("span", job.state, { class: { done: "good", failed: "bad" }[job.state] ?? "" })],
+      [`${whole(job.done)} of ${whole(job.total)}`, true], [whole(job.failed), true], [soFar(job)],
+    ])),
+    ...stats.ahead.map((account) => row([
+      [account.name], [make("span", account.state, { class: account.state === "resting" ? "warn" : "" })],
+      [whole(account.total), true], ["–", true], [gained(account)],
+    ])),
+  );
+}
+
+const UNITS = { "": whole, share, ms, s: (value) => `${value.toFixed(0)} s` };
+
+function measured(alarm) {
+  const words = UNITS[alarm.unit] ?? String;
+  return `: ${words(alarm.value)}, threshold ${words(alarm.threshold)}`;
+}
+
 function showAlarms(stats) {
   $("alarms-section").hidden = !stats.alarms.length;
   $("alarms").replaceChildren(...stats.alarms.map((alarm) => make("li", [
-    make("strong", alarm.name.replaceAll("_", " ")),
-    ` ${alarm.severity}: ${Number(alarm.value.toPrecision(4))} (threshold ${alarm.threshold}). What to do: ${alarm.runbook}`,
+    make("strong", alarm.name.replaceAll("_", " ")), ` (${alarm.severity})${measured(alarm)}. `,
+    make("a", "What to do", { href: `runbooks/${encodeURIComponent(alarm.name)}`, "aria-label": `What to do about ${alarm.name}` }),
   ], { class: alarm.severity })));
 }
 
@@ -218,6 +273,10 @@ $("invalidate").addEventListener("submit", async (event) => {
   const body = { [subject]: subject === "all" ? true : subject === "tags" ? [value] : value };
   await change("invalidate", body, (found) => `${whole(found.invalidated)} tags were in use and are invalid now.`);
 });
+$("warm").addEventListener("click", async () => {
+  if (!(await sure("Warm now? What the specification names is loaded in the background, through the application."))) return;
+  await change("warm", {}, (found) => (found.begun.length ? `Warming has begun: ${found.begun.join(", ")}.` : "Warming is under way already."));
+});
 $("subject").addEventListener("change", () => { $("value").disabled = $("subject").value === "all"; });
 
 $("sign-in").addEventListener("submit", (event) => {
@@ -240,6 +299,8 @@ async function refresh() {
     showNow(stats);
     showPlot(stats);
     showTargets(stats);
+    showHot(stats);
+    showWarming(stats);
     showWorkers(stats);
   } catch (error) {
     if (error.status === 401) {

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 Severity = Literal["warning", "critical"]
+#: What a figure is: a number of things, a share from 0 to 1, milliseconds, seconds.
+Unit = Literal["", "share", "ms", "s"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +18,8 @@ class Reading:
     `at` is the time (s, of any clock that never goes back), `lookups` counts since the start of the process. All
     else is of the last minute: `recent` lookups, accesses to what is somebody else's (`denied`), hits that an audit
     found to be `wrong`. `memory_share` is of the limit; `hit_rate_off` is how far the hit rate lies under its
-    forecast, from 0 to 1; `pending` invalidations wait for their delivery.
+    forecast, from 0 to 1; `pending` invalidations wait for their delivery. For `away` seconds neither the store has
+    answered nor word of invalidations come, or one of them.
     """
 
     at: float
@@ -25,7 +28,7 @@ class Reading:
     hit_rate: float | None = None
     memory_share: float | None = None
     operation_ms: float | None = None
-    available: bool = True
+    away: float = 0.0
     pending: int = 0
     denied: int = 0
     wrong: int = 0
@@ -46,6 +49,7 @@ class Rule:
     severity: Severity
     measure: Callable[[Reading], float | None]
     threshold: float
+    unit: Unit = ""
     below: bool = False
     for_seconds: float = 0.0
     min_requests: int = 0

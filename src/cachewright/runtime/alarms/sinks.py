@@ -28,7 +28,14 @@ class Sink(Protocol):
     """Takes alarms. What it raises is logged and goes no further."""
 
     async def __call__(self, alarm: Alarm) -> None:
-        """Take one alarm: its `name`, `state`, `severity`, `value`, `threshold`, and the `runbook` to read."""
+        """Take one alarm: its `name`, `state`, `severity`, `value`, `threshold`, `unit`, and the `runbook` to read."""
+
+
+def figure(value: float, unit: str) -> str:
+    """A figure of an alarm as people read it."""
+    if unit == "share":
+        return f"{value * 100:.4g} %"
+    return f"{value:.4g} {unit}".strip()
 
 
 async def to_log(alarm: Alarm) -> None:
@@ -39,11 +46,11 @@ async def to_log(alarm: Alarm) -> None:
     )
     _log.log(
         level,
-        "alarm %s %s: %.4g (threshold %.4g); see %s",
+        "alarm %s %s: %s (threshold %s); see %s",
         alarm["name"],
         alarm["state"],
-        alarm["value"],
-        alarm["threshold"],
+        figure(alarm["value"], alarm["unit"]),
+        figure(alarm["threshold"], alarm["unit"]),
         alarm["runbook"],
     )
 

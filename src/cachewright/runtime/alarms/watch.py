@@ -44,6 +44,7 @@ class Watch:
         self._forecast = forecast
         self._window = Window()
         self._born = clock()
+        self._away_since: float | None = None
         self._telling = Tasks()
         self._raised: dict[str, Mapping[str, Any]] = {}
 
@@ -76,11 +77,11 @@ class Watch:
 
     def _read(self) -> Reading:
         engine, settings = self._engine, self._engine.settings
-        store = engine.store
+        at = self._clock()
         now = Reading(
-            at=self._clock(),
+            at=at,
             memory_share=engine.memory.size / settings.l1_bytes if settings.l1_bytes else None,
-            available=engine.alone or (store is not None and not store.struggling and engine.hears),
+            away=self._away(at),
             pending=engine.pending,
         )
         reading = self._window.read(engine.stats.snapshot(), now)
@@ -88,6 +89,15 @@ class Watch:
         if predicted is None or reading.hit_rate is None:
             return reading
         return replace(reading, hit_rate_off=max(0.0, predicted - reading.hit_rate))
+
+    def _away(self, now: float) -> float:
+        """For how long (s) the cache has been away."""
+        engine = self._engine
+        if engine.alone or (engine.store is not None and not engine.store.struggling and engine.hears):
+            self._away_since = None
+        elif self._away_since is None:
+            self._away_since = now
+        return 0.0 if self._away_since is None else now - self._away_since
 
     async def _changed(self, change: Change, reading: Reading) -> None:
         alarm = self._told(change)
@@ -116,6 +126,7 @@ class Watch:
             "severity": rule.severity,
             "value": change.value,
             "threshold": rule.threshold,
+            "unit": rule.unit,
             "for_seconds": rule.for_seconds,
             "actions": list(rule.actions),
             "namespace": self._engine.namespace,

@@ -53,6 +53,11 @@ class Heat:
         if len(self._counts) > _MOST:
             self._prune(_KEPT)
 
+    @property
+    def lookups(self) -> float:
+        """All visits, those of a while ago for less."""
+        return self._whole
+
     def hottest(self, most: int, now: float) -> list[Hot]:
         """The keys that were asked for most, and more than once; the hottest first, equal ones by their names."""
         self._cool(now)
