@@ -16,7 +16,7 @@ REQUESTS ?= 1350
 # Compiling what is imported costs each of the many processes more than the rest of its start: keep what was compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-matrix race check bench docs clean
+.PHONY: help demo test test-matrix race check bench faults docs clean
 
 help:  ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
@@ -44,6 +44,9 @@ bench: $(STAMP)  ## print how fast things are, as ratios measured side by side
 	@$(BIN)/python benchmarks/recording.py
 	@$(BIN)/python benchmarks/curves.py
 	@$(BIN)/python benchmarks/large_traces.py
+
+faults: $(STAMP)  ## print what faults of servers cost the requests of an application, and how late word is on the bus
+	@$(BIN)/python benchmarks/faults.py
 
 docs: $(STAMP)  ## write the generated pages of docs/reference
 	@$(BIN)/python docs/generate.py

@@ -2,16 +2,19 @@
 
 import asyncio
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 import pytest
 import redis
+from tests.runtime.asking import Asked, Truth, ask_on, write_on
 from tests.runtime.driving import answers, get, request, until
 from tests.runtime.test_faults import MINIMAL_ACL
 from tests.runtime.topologies import ClusterOfThree
 
+from cachewright import Cache
 from cachewright.errors import StoreUnavailableError
 from cachewright.runtime.invalidation import Invalidations
+from cachewright.runtime.settings import Settings
 from cachewright.runtime.stores.cluster import Cluster
 from cachewright.runtime.stores.names import Names
 from cachewright.runtime.stores.redis import _by_slot
@@ -193,6 +196,37 @@ async def test_a_primary_that_is_lost_costs_a_bounded_time_and_every_invalidatio
     else:
         with primary.frozen():
             await change_and_recover(well, one, two, asked, replica)
+
+
+@pytest.mark.parametrize("fault", ["killed", "stopped"])
+async def test_no_request_fails_is_wrong_or_hangs_while_a_primary_is_lost(well, namespace, fault):
+    """Callers go on asking for keys of every primary and writing to those of the one that is lost."""
+    keys = [f"k{number}" for number in range(24)]
+    names = Names(namespace, spread=True, colocate="entity")
+    primary = well.owner(names.place("e:k0"))
+    there = [key for key in keys if well.owner(names.place(f"e:{key}")) is primary]
+    truth, seen, end, gaps = Truth.of(keys), Asked(HANG), asyncio.Event(), []
+    options = {"namespace": namespace, "levels": ("l2",), "settings": Settings(**PATIENT)}
+    async with Cache(well.url, **options) as reader, Cache(well.url, **options) as writer:
+        work = [
+            asyncio.create_task(ask_on(reader, keys, truth, seen, end)),
+            asyncio.create_task(write_on(writer, there[:4], truth, gaps, end)),
+        ]
+        replica = well.replica_of(primary)
+        await until(lambda: len(seen.took) > 100)
+        with primary.frozen() if fault == "stopped" else nullcontext():
+            if fault == "killed":
+                primary.kill()
+            await until(lambda: well.role(replica) == "master")
+            await until(lambda: gaps and not writer.engine.pending)
+            asked = len(seen.took)
+            await until(lambda: len(seen.took) > asked + 100)
+            end.set()
+            await asyncio.gather(*work)
+        for key in there[:4]:
+            assert await reader.get_or_load(key, lambda key=key: truth.now[key]) >= truth.due[key]
+    assert (seen.failed, seen.wrong) == (0, 0)
+    assert seen.longest < HANG
 
 
 async def change_and_recover(cluster, one, two, asked, replica):

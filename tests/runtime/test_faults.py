@@ -69,6 +69,29 @@ async def test_a_stopped_server_costs_a_bounded_time_then_almost_none_and_comes_
     await until_cached(cache)
 
 
+async def test_no_read_waits_for_a_connection_as_long_as_connecting_may_take(make_cache, own_server):
+    server = own_server()
+    cache = await make_cache(server.url, l1_items=0, read_timeout=0.2, connect_timeout=20.0)
+    await get(cache, request(), answers(b"old"))
+    with server.frozen():
+        for _ in range(4):  # the first waits for a reply, the others for a line
+            began = time.monotonic()
+            assert (await get(cache, request(), answers(b"new"))).payload == b"new"
+            assert time.monotonic() - began < HANG
+        assert cache.stats.snapshot()["timeouts"] >= 4
+    await until_cached(cache)
+
+
+async def test_who_insists_waits_for_the_connection(make_cache, own_server):
+    server = own_server()
+    cache = await make_cache(server.url, l1_items=0, read_timeout=0.5, connect_timeout=20.0, retry_budget=0.0)
+    with server.frozen():
+        assert not (await cache.lookup(request())).available
+        changing = asyncio.create_task(cache.invalidate(["tasks"], raise_pending=True))
+        await asyncio.sleep(1.0)
+    await changing
+
+
 @pytest.mark.requirement("#139", "#397")
 async def test_a_killed_server_is_used_again_after_its_restart(make_cache, own_server):
     server = own_server()

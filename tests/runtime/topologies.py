@@ -96,15 +96,15 @@ class Node:
 
 
 class ClusterOfThree:
-    """Three primaries with a replica each."""
+    """Three primaries with a replica each, which takes over once its primary was silent for `node_timeout` (ms)."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, node_timeout: int = NODE_TIMEOUT_MS) -> None:
         self.nodes = [
             Node(
                 directory / str(number),
                 cluster_enabled="yes",
                 cluster_port=free_port(),
-                cluster_node_timeout=NODE_TIMEOUT_MS,
+                cluster_node_timeout=node_timeout,
                 cluster_replica_validity_factor=0,
             )
             for number in range(6)

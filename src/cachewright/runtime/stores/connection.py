@@ -42,7 +42,9 @@ class Wire:
 
     Exchanges that are under way are carried to their end: a request that is cancelled leaves no reply behind,
     and a wave of cancellations is no wave of new connections. What was under way when the server let go of an
-    idle connection is sent a second time. `clock` is boot time (s).
+    idle connection is sent a second time. Nobody waits longer than twice the read timeout: once for a line to be
+    opened, which may go on when he has given up, and once for the reply; only who insists waits for that line to its
+    end. `clock` is boot time (s).
     """
 
     def __init__(self, url: str, settings: Settings, *, clock: Clock, stats: Stats) -> None:
@@ -65,6 +67,8 @@ class Wire:
         self._lines: set[Line] = set()
         self._queue: list[Exchange] = []
         self._opening: asyncio.Task[None] | None = None
+        self._patience: asyncio.TimerHandle | None = None
+        self._given_up = False
         self._closed = False
         self.breaker = Breaker()
         self.tasks = Tasks()
@@ -108,15 +112,36 @@ class Wire:
         deadline = loop.time() + self._read_timeout
         exchange = Exchange(packed, len(commands), loop.create_future(), deadline, repeat)
         if self._line is None:
+            if insist:
+                exchange.deadline = loop.time() + self._longest
             self._wait_for_a_line(exchange)
         else:
             self._line.send(exchange)
         return exchange.future
 
     def _wait_for_a_line(self, exchange: Exchange) -> None:
+        """Until its deadline; a new one for its reply begins when the line is open."""
         self._queue.append(exchange)
         if self._opening is None:
+            self._given_up = False
             self._opening = self.tasks.spawn(self._open())
+        if self._patience is not None and exchange.deadline < self._patience.when():
+            self._patience.cancel()
+            self._patience = None
+        if self._patience is None:
+            self._patience = asyncio.get_running_loop().call_at(exchange.deadline, self._give_up)
+
+    def _give_up(self) -> None:
+        """Those who have waited long enough for a line are told that there is none."""
+        loop, self._patience = asyncio.get_running_loop(), None
+        now, queue = loop.time(), self._queue
+        late = [exchange for exchange in queue if now >= exchange.deadline]
+        self._queue = [exchange for exchange in queue if now < exchange.deadline]
+        if late:
+            self._given_up = True
+            self._failed(TimeoutError(), late)
+        if self._queue:
+            self._patience = loop.call_at(min(each.deadline for each in self._queue), self._give_up)
 
     async def _open(self) -> None:
         queue: list[Exchange] = []
@@ -125,7 +150,8 @@ class Wire:
                 line = await self._dial()
         except Exception as error:  # noqa: BLE001 - whatever it was, nobody may wait for ever
             queue, self._queue = self._queue, []
-            self._failed(error, queue)
+            if queue or not self._given_up:  # one attempt is one failure
+                self._failed(error, queue)
         else:
             self._line = line
             queue, self._queue = self._queue, []
@@ -190,7 +216,8 @@ class Wire:
         self._lines.discard(line)
         if self._line is not line:  # it was being opened: whoever does that says what it means
             for exchange in left:
-                exchange.future.set_exception(reason)
+                if not exchange.future.done():  # whoever opened it may have been told that it took too long
+                    exchange.future.set_exception(reason)
             return
         self._line = None
         left = [exchange for exchange in left if not exchange.future.done()]
@@ -219,6 +246,8 @@ class Wire:
     async def aclose(self) -> None:
         """End what is under way and close every connection."""
         self._closed = True
+        if self._patience is not None:
+            self._patience.cancel()
         await self.tasks.end(_END_SECONDS)
         queue, self._queue = self._queue, []
         self._failed(RedisConnectionError(_CLOSED), queue)
