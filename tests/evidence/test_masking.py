@@ -59,6 +59,28 @@ def test_words_of_the_language_stay(sql):
     assert mask(sql) == sql
 
 
+@pytest.mark.parametrize(
+    ("dialect", "sql", "secret"),
+    [
+        ("postgresql", "SELECT a FROM t WHERE price = 12345678901.5", "12345678901"),
+        ("postgresql", "SELECT a FROM t WHERE lat > 52.5200066 AND lat < 52.5300066", "5200066"),
+        ("mysql", "SELECT 0x73336372 FROM t", "73336372"),
+        ("postgresql", "SELECT $$not closed", "not closed"),
+        ("postgresql", "SELECT $body$not closed", "not closed"),
+    ],
+)
+def test_data_that_stands_in_code_is_hidden_too(dialect, sql, secret):
+    hidden = mask(sql, dialect, "numeric_dollar")
+    assert secret not in hidden
+    assert hidden.startswith("SELECT ")
+    assert mask(sql, dialect, "numeric_dollar") == hidden
+
+
+@pytest.mark.parametrize("sql", ["SELECT a$b$c, $1 FROM t WHERE x = 1.25", "SELECT 0x1F, 100000.5, $1, $2"])
+def test_short_numbers_and_placeholders_stay(sql):
+    assert mask(sql, "postgresql", "numeric_dollar") == sql
+
+
 def test_long_numbers_become_others_of_the_same_length():
     found = mask("SELECT * FROM t WHERE phone = 4915112345678 AND a = 17 AND b = t.c1234567")
     assert "4915112345678" not in found

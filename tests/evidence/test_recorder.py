@@ -12,7 +12,7 @@ import pytest
 from tests.evidence.feeding import LIST, ask, jwt, jwt_of, make, scope_of, statement, trace_of, wait_for
 
 from cachewright.capture.context import RequestContext
-from cachewright.capture.events import UNKNOWN, RowImage, Transaction
+from cachewright.capture.events import UNKNOWN, RowImage, Statement, Transaction
 from cachewright.evidence.recording import Recording
 from cachewright.evidence.tracereader import read_trace
 
@@ -246,6 +246,23 @@ async def test_hostile_requests_are_kept_too(recorder, tmp_path):
     assert trace.dropped == 0
     assert [request.method for request in trace.requests] == ["OTHER", "GET", "GET"]
     assert [name for name in trace.requests[1].values if name.startswith("claim.")] == ["claim.ok"]
+
+
+async def test_a_flood_of_the_largest_headers_is_bounded_and_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr("cachewright.evidence.tracewriter._BYTES_AT_MOST", 1_000_000)
+    recorder = make(tmp_path / "t.trace", limit=100_000)
+    monkeypatch.setattr(recorder._writer, "_prepare", lambda _event: time.sleep(0.05) or ())
+    for number in range(200):
+        filled = b"%d" % number + b"x" * 60_000
+        await ask(recorder, headers=[(b"x-filler", filled)], query=b"q=" + filled[:2_000])
+        recorder.executed(
+            Statement(f"SELECT '{'y' * 60_000}'", (), False, "sqlite", "qmark", 0, 1, 0, False, False, False),
+            Transaction(0, 0),
+            None,
+        )
+    assert recorder._writer.waiting * 60_000 < 1_300_000
+    assert recorder.dropped >= 300
+    recorder.close()
 
 
 SECRETS = {

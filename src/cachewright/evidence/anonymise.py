@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from cachewright.capture.credentials import claims_expire, credential_of, request_values, token_of
 from cachewright.capture.events import UNKNOWN, RowImage
 from cachewright.capture.params import Param
 from cachewright.capture.routes import Route
@@ -15,6 +12,7 @@ from cachewright.evidence.events import Asked, Event, Flushed, Parameters, Ran, 
 from cachewright.evidence.hashing import Hasher, Long
 from cachewright.evidence.masking import masked
 from cachewright.evidence.sampling import Sample
+from cachewright.evidence.senders import Sender, Senders, carrier_of
 from cachewright.evidence.showing import Showing
 from cachewright.evidence.trace import (
     Hash,
@@ -33,37 +31,9 @@ from cachewright.evidence.volatile import Answer, Volatility, without
 from cachewright.sql.quiet import writes_nothing
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY"})
-_KINDS = {"int": "i", "bool": "b", "float": "f"}
-#: Times of the token itself say nothing of a request.
-_TIMES_OF_TOKEN = frozenset({"iat", "exp", "nbf", "auth_time"})
-#: Names in a token are its sender's to choose.
-_CLAIM = re.compile(r"[A-Za-z][A-Za-z0-9_.:/-]{0,63}\Z")
-_MOST_CLAIMS = 32
-_MOST_READS = 64
 _REMEMBERED = 5_000
 _LONGEST_REMEMBERED = 20_000
 _LONGEST_COLUMN = 200
-
-
-@dataclass(frozen=True, slots=True)
-class _Sender:
-    """Who sent a request, and with which values: `raw` ones are never to be written as they are."""
-
-    raw: Mapping[str, Any]
-    values: Mapping[str, Value]
-    params: Mapping[str, Param]
-    credential: Hash | None
-    expires: float | None
-    carrier: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Token:
-    """What the token of a credential says; `expires` by the trace's clock."""
-
-    claims: Mapping[str, Value]
-    expires: float | None
-    carrier: str | None
 
 
 class Anonymiser:
@@ -85,8 +55,7 @@ class Anonymiser:
         sample: Sample | None = None,
     ) -> None:
         self._hasher = hasher
-        self._wall_at_zero = wall_at_zero
-        self._declared = declared
+        self._senders = Senders(hasher, wall_at_zero, declared)
         self._worker = worker
         self._volatile = volatile
         self._volatility = Volatility()
@@ -99,7 +68,6 @@ class Anonymiser:
         self._routes: dict[tuple[Route, str], int] = {}
         self._raw_texts: dict[tuple[str, str, str], int] = {}
         self._texts: dict[tuple[str, str, str], int] = {}
-        self._tokens: dict[Hash, _Token] = {}
         self._last_route = 0
         self._last_text = 0
         self._last_statement = 0
@@ -115,7 +83,7 @@ class Anonymiser:
                     self._written = max(self._written, event.ended)
                 yield event
             case Asked():
-                yield from self._asked(event, self._sender(event))
+                yield from self._asked(event, self._senders.of(event))
             case Whole():
                 yield from self._whole(event)
             case Flushed():
@@ -153,7 +121,7 @@ class Anonymiser:
 
     def _whole(self, whole: Whole) -> Iterator[Record]:
         asked = whole.asked
-        sender = self._sender(asked)
+        sender = self._senders.of(asked)
         if (
             whole.kept
             or asked.escaped
@@ -169,7 +137,7 @@ class Anonymiser:
             if isinstance(event, TransactionSeen) and event.id in self._writing:
                 yield from self.records(event)
 
-    def _is_sampled(self, asked: Asked, sender: _Sender) -> bool:
+    def _is_sampled(self, asked: Asked, sender: Sender) -> bool:
         route = asked.route
         place = f"{asked.scope['method']} {asked.scope['path'] if route is None else route.template}"
         return self._sample is None or self._sample.keeps(
@@ -189,17 +157,7 @@ class Anonymiser:
                 return True
         return False
 
-    def _sender(self, asked: Asked) -> _Sender:
-        material = credential_of(asked.scope, asked.route.credentials if asked.route else ())
-        credential = None if material is None else self._hasher.secret(material)
-        token = _NO_TOKEN if credential is None else self._token(credential, asked.scope)
-        raw = self._raw_values(asked)
-        params = {f"{param.where}.{param.name}": param for param in asked.route.params} if asked.route else {}
-        values = {name: self._hasher.value(value, _kind(params.get(name))) for name, value in raw.items()}
-        values.update(token.claims)
-        return _Sender(raw, values, params, credential, token.expires, token.carrier)
-
-    def _asked(self, asked: Asked, sender: _Sender) -> Iterator[Record]:
+    def _asked(self, asked: Asked, sender: Sender) -> Iterator[Record]:
         method = asked.scope["method"] if asked.scope["method"] in _METHODS else "OTHER"
         if asked.route is not None:
             yield from self._route(asked.route, method)
@@ -233,11 +191,11 @@ class Anonymiser:
             background=asked.background,
             escaped=asked.escaped,
             worker=self._worker,
-            carrier=_carrier(asked, sender),
+            carrier=carrier_of(asked, sender),
             ignored=ignored,
         )
 
-    def _digest(self, asked: Asked, sender: _Sender, method: str) -> tuple[Hash, frozenset[str]]:
+    def _digest(self, asked: Asked, sender: Sender, method: str) -> tuple[Hash, frozenset[str]]:
         """The digest of an answer without its volatile members, and which these are."""
         if asked.body is None or asked.route is None:
             return asked.digest, frozenset()
@@ -253,41 +211,6 @@ class Anonymiser:
         stream = self._hasher.stream()
         stream.update(asked.head + rest)
         return self._hasher.finish(stream), members
-
-    def _raw_values(self, asked: Asked) -> dict[str, Any]:
-        """Values of the request by the names of key patterns; never to be written as they are."""
-        values = asked.route.values(asked.scope, asked.path_params) if asked.route else {}
-        wanted = {"host", *self._declared}
-        params = asked.route.params if asked.route else ()
-        defaults = {
-            f"{param.where}.{param.name}": param for param in params if param.where in ("header", "cookie")
-        }
-        wanted.update(defaults)
-        for read in sorted(asked.reads | asked.outer_reads)[:_MOST_READS]:
-            where, _, name = read.partition(":")
-            if where in ("header", "cookie", "query") and f"{where}.{name}" not in values:
-                wanted.add(f"{where}.{name}")
-        found = request_values(asked.scope, sorted(wanted))
-        for name, value in found.items():
-            values[name] = defaults[name].canonical(()) if value is None and name in defaults else value
-        return values
-
-    def _token(self, credential: Hash, scope: Mapping[str, Any]) -> _Token:
-        """What the token among a credential says."""
-        known = self._tokens.get(credential)
-        if known is None:
-            carrier, claims = token_of(scope)
-            names = [name for name in claims if name not in _TIMES_OF_TOKEN and _CLAIM.match(name)]
-            values = {f"claim.{name}": self._hasher.value(claims[name]) for name in names[:_MOST_CLAIMS]}
-            expires = _expiry(claims)
-            known = _Token(
-                claims=values,
-                expires=None if expires is None else (expires - self._wall_at_zero) * 1e9,
-                carrier=carrier,
-            )
-            _bound(self._tokens)
-            self._tokens[credential] = known
-        return known
 
     def _shown(
         self,
@@ -384,31 +307,8 @@ class Anonymiser:
         return kept
 
 
-_NO_TOKEN = _Token({}, None, None)
-
-
-def _carrier(asked: Asked, sender: _Sender) -> str | None:
-    """Where the token stood, if the application looks there: other names of cookies are their sender's to choose."""
-    carrier = sender.carrier
-    named = asked.reads | asked.outer_reads | set(asked.route.credentials if asked.route else ())
-    if carrier is None or carrier == "header:authorization" or carrier in named:
-        return carrier
-    return carrier if carrier.replace(":", ".", 1) in sender.params else None
-
-
 def _is_quiet(ran: Ran) -> bool:
     return writes_nothing(ran.sql, dialect=ran.dialect, paramstyle=ran.paramstyle)
-
-
-def _kind(param: Param | None) -> str | None:
-    return None if param is None or param.multiple else _KINDS.get(param.type)
-
-
-def _expiry(claims: Mapping[str, Any]) -> float | None:
-    try:
-        return claims_expire(claims)
-    except OverflowError:  # a number that no clock will reach
-        return None
 
 
 def _bound(known: dict[Any, Any]) -> None:

@@ -23,7 +23,9 @@ _INTERVAL = re.compile(
 )
 _TIME_FORMAT = re.compile(r"(?:%[A-Za-z][-:/ .T]?){1,12}\Z")
 _IDENTIFIER = re.compile(r"[\w$][\w$ .\-]{0,127}\Z")
-_LONG_NUMBER = re.compile(r"(?<![\w.$:])\d{7,}(?![\w.])")
+_LONG_NUMBER = re.compile(r"(?<![\w.$:])\d{7,}(?!\w)|(?<=\d\.)\d{5,}(?!\w)")
+_HEX_NUMBER = re.compile(r"(?<![\w$:])0[xX]([0-9a-fA-F]{3,})(?!\w)")
+_UNFINISHED = re.compile(r"'|(?<![\w$])\$(?:[A-Za-z_]\w*)?\$")
 _PRINTF = re.compile(r"%(?:\([^)]*\))?[sbt]")
 _PREFIX = re.compile(r"(?:^|[^\w$])([xXbB])\Z")
 
@@ -31,8 +33,8 @@ _PREFIX = re.compile(r"(?:^|[^\w$])([xXbB])\Z")
 def masked(sql: str, dialect: str, paramstyle: str, literal: Literal) -> str:
     """`sql` with the content of each string literal replaced by `literal(content)` and without comments.
 
-    Numbers stay, but those of seven digits and more (telephone and account numbers) become others of the same
-    length. Placeholders keep their number and order.
+    Numbers stay, but those of seven digits and more (telephone and account numbers), long fractions (places) and
+    hexadecimal ones become others of the same length. Placeholders keep their number and order.
     """
     family = family_of(dialect)
     style = paramstyle if paramstyle in _STYLES else "any"
@@ -60,6 +62,7 @@ def _pieces(found: Iterator[Token], family: Family, literal: Literal, *, printf:
                 text = f'"{literal(text[1:-1])}"'  # SQLite takes a name that it does not know for a text
             case Kind.CODE:
                 text = _LONG_NUMBER.sub(lambda number: _other_number(number[0], literal), text)
+                text = _HEX_NUMBER.sub(lambda number: f"0x{_other_digits(number[1], literal)}", text)
                 text = _unfinished(text, literal)
             case _:
                 pass
@@ -104,7 +107,12 @@ def _other_number(number: str, literal: Literal) -> str:
     return digits[-len(number) :] if len(number) <= len(digits) else digits
 
 
+def _other_digits(digits: str, literal: Literal) -> str:
+    hidden = literal(digits).removeprefix("h")
+    return (hidden * (len(digits) // len(hidden) + 1))[: len(digits)]
+
+
 def _unfinished(text: str, literal: Literal) -> str:
     """A quote that nothing closes: what follows it may be data."""
-    at = text.find("'")
-    return text if at < 0 else f"{text[:at]}'{literal(text[at + 1 :])}'"
+    quote = _UNFINISHED.search(text)
+    return text if quote is None else f"{text[: quote.start()]}'{literal(text[quote.end() :])}'"

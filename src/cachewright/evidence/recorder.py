@@ -166,7 +166,8 @@ class Recorder:
             head=answer.head,
             body=answer.body if self._writer.waiting < _FEW_WAITING else None,
         )
-        self._writer.put(Whole(asked, opened.held, opened.kept) if self._sampling else asked)
+        size = _kept_alive(asked.scope) + len(asked.body or b"")
+        self._writer.put(Whole(asked, opened.held, opened.kept) if self._sampling else asked, size)
 
     def _hand_over(self, event: Ran | Flushed | TransactionSeen, context: RequestContext | None) -> None:
         """What belongs to a request waits for its end where a sample is taken."""
@@ -176,7 +177,8 @@ class Recorder:
                 opened.held.append(event)
                 return
             opened.kept = True
-        self._writer.put(event)
+        text = len(event.sql) if isinstance(event, Ran) else 0  # a short one is most likely kept anyhow
+        self._writer.put(event, text if text > _LONGEST_WAITING else 0)
 
     def _opened(self, context: RequestContext) -> _Open:
         opened = self._open.get(context)
@@ -308,6 +310,12 @@ class _Open:
         self.kept = False
         self.answer: Answered | None = None
         self.scope: dict[str, Any] | None = None
+
+
+def _kept_alive(scope: Mapping[str, Any]) -> int:
+    """The bytes that a client chose and that wait with its request."""
+    headers = sum([len(name) + len(value) for name, value in scope.get("headers", ())])
+    return headers + len(scope.get("query_string", b"")) + len(scope.get("path", ""))
 
 
 def _sets(parameters: Any, *, many: bool) -> tuple[Any, Sequence[Any], int]:

@@ -18,6 +18,8 @@ from cachewright.evidence.tracerows import Record, Rows
 _LOG = logging.getLogger(__name__)
 _ROWS_HELD = 2_000
 _ROWS_AT_MOST = 50_000
+#: Bytes of what waits: whoever sends the largest headers a server takes shall not fill the memory with them.
+_BYTES_AT_MOST = 64 * 2**20
 #: Events between two pauses of `_BREATH` seconds, so that the application gets the interpreter back soon.
 _CHUNK = 8
 _BREATH = 0.0005
@@ -38,9 +40,9 @@ class TraceWriter:
     """A trace that is written in a thread of its own: the application hands over events and never waits.
 
     `prepare` turns an event into records; it runs in the thread, so whatever is slow belongs there.
-    `periodic` gives records every few seconds and at the end. Events beyond `limit` waiting ones, and those
-    that fail, are counted as dropped. What was handed over is on disk within half a second, in one file unless
-    `rotation` says when to begin another.
+    `periodic` gives records every few seconds and at the end. Events beyond `limit` waiting ones, or beyond 64 MB of
+    them, and those that fail, are counted as dropped. What was handed over is on disk within half a second, in one
+    file unless `rotation` says when to begin another.
     """
 
     def __init__(
@@ -63,7 +65,8 @@ class TraceWriter:
         self._rotation = rotation
         self._limit = limit
         self._pause = pause
-        self._waiting: deque[Any] = deque()
+        self._waiting: deque[tuple[Any, int]] = deque()
+        self._bytes = 0
         self._lock = threading.Lock()
         self._dropped = 0
         self._dropped_before = 0
@@ -83,12 +86,18 @@ class TraceWriter:
         """How many events wait to be written."""
         return len(self._waiting)
 
-    def put(self, event: Any) -> None:
-        """Hand over an event; from any thread, without waiting."""
-        if self._closing.is_set() or len(self._waiting) >= self._limit:
+    def put(self, event: Any, size: int = 0) -> None:
+        """Hand over an event that keeps `size` bytes alive; from any thread, without waiting."""
+        if self._closing.is_set() or len(self._waiting) >= self._limit or self._bytes + size > _BYTES_AT_MOST:
             self._drop()
-        else:
-            self._waiting.append(event)
+            return
+        self._hold(size)
+        self._waiting.append((event, size))
+
+    def _hold(self, size: int) -> None:
+        if size:
+            with self._lock:
+                self._bytes += size
 
     def close(self) -> None:
         """Write what waits and leave one finished file."""
@@ -113,7 +122,9 @@ class TraceWriter:
         while left > 0:
             for _ in range(min(left, _CHUNK)):
                 self._rotate_if_full()
-                self._take(self._prepare, self._waiting.popleft())
+                event, size = self._waiting.popleft()
+                self._hold(-size)
+                self._take(self._prepare, event)
             left -= _CHUNK
             if self._rows.held >= _ROWS_HELD:
                 self._commit()
