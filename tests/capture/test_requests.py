@@ -67,6 +67,14 @@ def build() -> FastAPI:
             "headers": len(request.scope["headers"]),
         }
 
+    @app.get("/site")
+    def site(request: Request):
+        return [request.url.hostname, request.url.netloc]
+
+    @app.get("/site/link")
+    def link(request: Request):
+        return [request.url.hostname, str(request.url)]
+
     inner = FastAPI()
 
     @inner.get("/leaf/{name}", dependencies=[Depends(APIKeyCookie(name="sid", auto_error=False))])
@@ -201,3 +209,11 @@ async def test_mounted_applications_have_doors_of_their_own(client_and_observer)
 
     assert response.json() == "x"
     assert observer.contexts[0].route.template == "/sub/leaf/{name}"
+
+
+async def test_the_host_of_a_url_is_what_its_header_says_and_the_rest_is_the_whole_url(client_and_observer):
+    client, observer = client_and_observer
+    assert (await client.get("/site")).json() == ["t", "t"]
+    assert observer.contexts[-1].reads == {"header:host"}
+    await client.get("/site/link")
+    assert observer.contexts[-1].reads == {"header:host", "url"}

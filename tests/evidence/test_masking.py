@@ -38,6 +38,8 @@ def test_literals_become_hashes_that_meet_values_of_columns():
         ("SELECT N'secret'", "mssql"),
         ("SELECT 'secret", "sqlite"),
         ("SELECT json_extract(a, '$.secret') FROM t", "sqlite"),
+        ("SELECT set_config('app.tenant', 'secret', true)", "postgresql"),
+        ("SELECT my_set_config('secret')", "postgresql"),
     ],
 )
 def test_nothing_of_a_literal_or_a_comment_stays(sql, dialect):
@@ -53,6 +55,7 @@ def test_nothing_of_a_literal_or_a_comment_stays(sql, dialect):
         "SELECT * FROM t WHERE a LIKE '%' || ? || '%' ESCAPE '/'",
         "SELECT coalesce(a, '') FROM t LIMIT 20",
         'SELECT "t"."a b" FROM "t"',
+        "SELECT set_config('app.tenant', ?, true), current_setting('app.tenant')",
     ],
 )
 def test_words_of_the_language_stay(sql):

@@ -11,6 +11,7 @@ import copy
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import SplitResult
 
 from starlette import background, datastructures, requests
 
@@ -193,7 +194,10 @@ for _name in ("__iter__", "__len__", "__eq__", "__or__", "__ror__", "__repr__", 
 
 
 class _WatchedURL(datastructures.URL):
-    """A request's URL of which the path may be read freely: key and route hold it already."""
+    """A request's URL of which the path may be read freely: key and route hold it already.
+
+    Its host is what the header says, and counts as a read of that.
+    """
 
     #: None for one that was made from another: what that took was read as a whole.
     take: Take | None = None
@@ -203,6 +207,19 @@ class _WatchedURL(datastructures.URL):
         if self.take is not None:
             self.take.part(None)
         return super().components.path
+
+    @property
+    def netloc(self) -> str:
+        return str(self._named().netloc)
+
+    @property
+    def hostname(self) -> str | None:
+        return self._named().hostname
+
+    def _named(self) -> SplitResult:
+        if self.take is not None:
+            self.take.part("header:host")
+        return super().components
 
     @property
     def components(self) -> Any:

@@ -8,6 +8,7 @@ import typer
 
 from cachewright.cli import (
     check,
+    coverage,
     demo,
     design,
     diff,
@@ -39,6 +40,7 @@ app = typer.Typer(
 COMMANDS = (
     record,
     import_,
+    coverage,
     design,
     check,
     simulate,

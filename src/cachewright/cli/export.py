@@ -15,13 +15,15 @@ EXAMPLE = "cachewright export caching.yaml prometheus-rules > cachewright.rules.
 def export(
     spec: Spec,
     kind: Annotated[
-        Literal["redis-conf", "prometheus-rules", "grafana", "cdn-headers"],
+        Literal["redis-conf", "prometheus-rules", "grafana", "cdn-headers", "two-identities"],
         typer.Argument(
-            metavar="FORMAT", help="redis-conf, prometheus-rules, grafana or cdn-headers.", show_default=False
+            metavar="FORMAT",
+            help="redis-conf, prometheus-rules, grafana, cdn-headers or two-identities.",
+            show_default=False,
         ),
     ],
 ) -> None:
-    """Write SPEC as lines for a server, rules, a dashboard or headers. Nothing is applied anywhere."""
+    """Write SPEC as lines for a server, rules, a dashboard, headers or tests. Nothing is applied anywhere."""
     from cachewright.report.exports import FORMATS
     from cachewright.spec.document import load_spec
 

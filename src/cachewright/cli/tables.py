@@ -110,6 +110,17 @@ def _bytes(number: int) -> str:
     return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
 
 
+def written(found: Sequence[Mapping[str, Any]]) -> Table:
+    """How the writes to each table were seen."""
+    columns = ("table", "by row", "as a whole", "outside of requests")
+    made = table("Transactions that wrote", *columns, right=columns[1:])
+    for seen in found:
+        made.add_row(
+            seen["table"], f"{seen['by_row']:,}", f"{seen['as_a_whole']:,}", f"{seen['outside_requests']:,}"
+        )
+    return made
+
+
 def _whole(number: int | None) -> str:
     return UNKNOWN if number is None else f"{number:,}"
 

@@ -27,6 +27,9 @@ _LONG_NUMBER = re.compile(r"(?<![\w.$:])\d{7,}(?!\w)|(?<=\d\.)\d{5,}(?!\w)")
 _HEX_NUMBER = re.compile(r"(?<![\w$:])0[xX]([0-9a-fA-F]{3,})(?!\w)")
 _UNFINISHED = re.compile(r"'|(?<![\w$])\$(?:[A-Za-z_]\w*)?\$")
 _PRINTF = re.compile(r"%(?:\([^)]*\))?[sbt]")
+#: The name of a setting is a name, wherever it stands.
+_SETTING = re.compile(r"[A-Za-z_][\w.]{0,62}\Z")
+_OF_SETTING = re.compile(r"\b(?:set_config|current_setting)\s*\(\s*\Z", re.IGNORECASE)
 _PREFIX = re.compile(r"(?:^|[^\w$])([xXbB])\Z")
 
 
@@ -81,6 +84,8 @@ def _masked_literal(text: str, before: str, family: Family, literal: Literal) ->
     if prefix:
         digest = literal(content).removeprefix("h")
         return f"'{digest}'" if prefix[1] in "xX" else f"'{int(digest[-2:], 16):08b}'"
+    if _SETTING.match(content) and _OF_SETTING.search(before):
+        return text
     if any(form.match(content) for form in (_WORDS, _INTERVAL, _TIME_FORMAT, _PUNCTUATION)):
         return text
     path = "$." if _JSON_PATH.match(content) else ""

@@ -10,6 +10,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from cachewright.report.two_identities import two_identities
 from cachewright.spec.document import Document
 from cachewright.spec.model import CachingSpecification
 from cachewright.spec.semantics import Scope
@@ -218,4 +219,5 @@ FORMATS: Mapping[str, Callable[[Document], str]] = {
     "prometheus-rules": prometheus_rules,
     "grafana": grafana,
     "cdn-headers": cdn_headers,
+    "two-identities": two_identities,
 }
