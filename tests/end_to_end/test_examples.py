@@ -17,7 +17,8 @@ from cachewright.cli.main import run as cachewright
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 CACHEWRIGHT = (sys.executable, "-m", "cachewright")
-REQUESTS = "400"
+#: Enough to design from, and to compare.
+RECORDED, COMPARED = "400", "160"
 #: Only a hang takes so long (s), even where the machine is busy: a whole job runs a dozen processes.
 pytestmark = pytest.mark.timeout(400)
 
@@ -68,9 +69,9 @@ class Example:
         with serve_process(argv, environment, r"ready (http://\S+)", cwd=EXAMPLES) as served:
             yield served
 
-    def under_traffic(self, *arguments):
+    def under_traffic(self, requests, *arguments):
         with self.seeded() as environment, self.serving(environment, *arguments) as served:
-            run(sys.executable, "-m", f"{self.name}.traffic", served.ready[1], REQUESTS)
+            run(sys.executable, "-m", f"{self.name}.traffic", served.ready[1], requests)
         assert "Traceback" not in served.output, served.output
         return served.process.returncode
 
@@ -172,7 +173,7 @@ def test_record_design_check_simulate_verify_and_two_identities(kind, tmp_path, 
     trace, spec, verdict = (str(tmp_path / name) for name in ("t.trace", "caching.yaml", "verify.json"))
     app, cached = f"{example.name}.main:app", ("--spec", spec, "--redis", valkey_url)
 
-    assert example.under_traffic("record", "--out", trace, *example.options) == 0
+    assert example.under_traffic(RECORDED, "record", "--out", trace, *example.options) == 0
     seen = json.loads(command("coverage", trace, "--json"))
     assert seen["tables"]
     assert (seen["unseen"], seen["unknown_writes"]) == ([], 0)
@@ -182,7 +183,7 @@ def test_record_design_check_simulate_verify_and_two_identities(kind, tmp_path, 
     assert targets >= kind.targets
     command("simulate", spec, "--trace", trace, "--json", "--require", "wrong_answers=0")
 
-    assert example.under_traffic("verify", *cached, "--twin", "--out", verdict) == 0
+    assert example.under_traffic(COMPARED, "verify", *cached, "--twin", "--out", verdict) == 0
     found = json.loads(Path(verdict).read_text())
     assert (found["differences"], found["undecided"]) == (0, 0), found["details"]
     assert found["responses"] >= 100
