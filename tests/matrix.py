@@ -22,7 +22,7 @@ ENVIRONMENTS = {
 #: What meets the frameworks: requests, identities, forms, reads and writes.
 TESTS = [
     f"tests/integrations/test_{name}.py"
-    for name in ("http", "hostile", "forms", "identity", "rules", "writes")
+    for name in ("http", "hostile", "forms", "identity", "authorization", "rules", "writes")
 ]
 
 

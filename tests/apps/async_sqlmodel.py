@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from random import Random
 from typing import Annotated
 
-import fastapi
 import httpx
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -18,6 +17,7 @@ from sqlalchemy import create_engine, func
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlmodel import Field, Session, SQLModel, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
+from tests.versions import QUERY_MODELS
 
 USERS = 5
 ITEMS = 200
@@ -94,7 +94,7 @@ async def get_person(token: Annotated[str, Depends(get_token)], session: Session
 
 PersonDep = Annotated[Person, Depends(get_person)]
 #: A model whose fields are query parameters: before FastAPI 0.115 a dependency.
-AS_QUERY = Query() if tuple(map(int, fastapi.__version__.split(".")[:2])) >= (0, 115) else Depends()
+AS_QUERY = Query() if QUERY_MODELS else Depends()
 router = APIRouter()
 
 

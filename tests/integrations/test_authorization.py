@@ -12,7 +12,7 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException as Refused
-from starlette.responses import PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 from tests.apps import path_user
 from tests.integrations.backends import token_of
@@ -71,10 +71,10 @@ def own(desk):
     """`GET /notes/{note_id}`: a note of one's own."""
 
     @desk.app.get("/notes/{note_id}")
-    def note(note_id: int, user: Any = Depends(desk.who), session: Session = desk.session) -> str:
+    def note(note_id: int, user: Any = Depends(desk.who), session: Session = desk.session) -> Any:
         found = session.scalar(select(Note).where(Note.id == note_id, Note.user_id == user.id))
         if found is None:
-            raise HTTPException(404)
+            return JSONResponse("not here", 404)
         return f"{user.name}: {found.title}"
 
     return desk

@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 from tests.integrations.driving import Driver, driven, get, specification, uninstall
 from tests.integrations.shop import Note, Shop
+from tests.versions import QUERY_MODELS
 
 from cachewright.errors import ApplicationError
 from cachewright.integrations.edge import UNCACHED
@@ -165,6 +166,24 @@ async def test_spellings_of_a_query_are_told_apart_as_the_application_does(shop)
     ):
         return [limit, flag, tags, renamed, text, q, session.scalar(select(Note.id).where(Note.id == 1))]
 
+    key = "echo:{limit}:{flag}:{tags}:{query.wire}:{renamed}:{text}:{q}"  # before 0.124 it goes by its plain name
+    async with driven(shop.app, specification(get("/echo", "shop_notes(id=1)", key=key))) as driver:
+        await drive(driver, "/echo")
+        assert await driver.hit("/echo?unknown=2")
+        assert await driver.hit("/echo?q=a&limit=10&flag=no") is False
+        assert await driver.hit("/echo?flag=false&q=a")
+
+
+async def drive(driver, path: str) -> None:
+    """Ask with every query, each time twice: the answers are those of the application."""
+    assert await driver.caches(path), driver.refused
+    for _ in range(2):
+        for query in QUERIES:
+            await driver.hit(f"{path}?{query}")
+
+
+@pytest.mark.skipif(not QUERY_MODELS, reason="this FastAPI has no models of query parameters")
+async def test_spellings_of_a_query_that_fills_a_model_are_told_apart(shop):
     @shop.app.get("/paged")
     def paged(page: Annotated[Page, Query()], session: Session = shop.given):
         return [page.model_dump(), session.scalar(select(Note.id).where(Note.id == 1))]
@@ -178,24 +197,13 @@ async def test_spellings_of_a_query_are_told_apart_as_the_application_does(shop)
         return [page.model_dump(), session.scalar(select(Note.id).where(Note.id == 1))]
 
     spec = specification(
-        get(
-            "/echo",
-            "shop_notes(id=1)",
-            key="echo:{limit}:{flag}:{tags}:{query.wire}:{text}:{q}",
-        ),
         get("/paged", "shop_notes(id=1)", key="paged:{page}:{size}:{query.per_page}:{query.order_by}"),
         get("/strict", "shop_notes(id=1)", key="strict:{page}"),
         get("/open", "shop_notes(id=1)", key="open:{page}"),
     )
     async with driven(shop.app, spec) as driver:
-        for path in ("/echo", "/paged", "/strict", "/open"):
-            assert await driver.caches(path), driver.refused
-            for _ in range(2):
-                for query in QUERIES:
-                    await driver.hit(f"{path}?{query}")
-        assert await driver.hit("/echo?unknown=2")
-        assert await driver.hit("/echo?q=a&limit=10&flag=no") is False
-        assert await driver.hit("/echo?flag=false&q=a")
+        for path in ("/paged", "/strict", "/open"):
+            await drive(driver, path)
         assert await driver.hit("/strict?page=01")
 
 

@@ -81,25 +81,30 @@ def declared(dependant: Any) -> Iterator[Param]:
                 where,
                 field.field_info,
                 getattr(field, "config", None) or {},
+                plain=not hasattr(type(field), "validation_alias"),
             )
 
 
-def _opened(name: str, where: Where, info: Any, config: Any) -> Iterator[Param]:
-    """One parameter under all its names, or all fields of a model that stands for several."""
+def _opened(name: str, where: Where, info: Any, config: Any, *, plain: bool) -> Iterator[Param]:
+    """One parameter under all its names, or all fields of a model that stands for several.
+
+    `plain` says that FastAPI (before 0.124) looks for it by its plain alias.
+    """
     model = _unwrapped(info.annotation)
     inner = getattr(model, "model_fields", None)
     if inner is None or where == "path":
-        yield from _named(name, where, info, config, raw=_sees_text(info.metadata))
+        yield from _named(name, where, info, config, raw=_sees_text(info.metadata), plain=plain)
         return
     checked = getattr(model, "__pydantic_decorators__", None)
     raw = bool(checked and (checked.field_validators or checked.model_validators))
     for field_name, field in inner.items():
-        yield from _named(field_name, where, field, model.model_config, raw=raw or _sees_text(field.metadata))
+        seen = raw or _sees_text(field.metadata)
+        yield from _named(field_name, where, field, model.model_config, raw=seen, plain=plain)
     if model.model_config.get("extra") in ("allow", "forbid"):
         yield Param(ANY, where, "other", required=False)
 
 
-def _named(name: str, where: Where, info: Any, config: Any, *, raw: bool) -> Iterator[Param]:
+def _named(name: str, where: Where, info: Any, config: Any, *, raw: bool, plain: bool) -> Iterator[Param]:
     """`info` as a parameter under each name by which it may come; the first one has the default.
 
     `raw` says that code of the application sees the text before it is converted: then its spelling matters.
@@ -117,12 +122,12 @@ def _named(name: str, where: Where, info: Any, config: Any, *, raw: bool) -> Ite
     kind = "other" if raw else _type_name(_unwrapped(element))
     required = info.is_required()
     default = None if required or info.default_factory is not None else info.default
-    for at, spelled in enumerate(_names(name, where, info, config)):
+    for at, spelled in enumerate(_names(name, where, info, config, plain=plain)):
         first = at == 0
         yield Param(spelled, where, kind, required and first, default if first else None, multiple)
 
 
-def _names(name: str, where: Where, info: Any, config: Any) -> list[str]:
+def _names(name: str, where: Where, info: Any, config: Any, *, plain: bool) -> list[str]:
     """The names by which FastAPI looks for a parameter, as it resolves them."""
     from pydantic import AliasChoices, AliasPath
 
@@ -133,10 +138,13 @@ def _names(name: str, where: Where, info: Any, config: Any) -> list[str]:
             names = [alias]
         case AliasChoices(choices=choices):
             names = [choice if isinstance(choice, str) else ANY for choice in choices]
+            plain = plain or not _knows_choices()
         case AliasPath():
             names = [ANY]
         case _:
             names = [info.alias or name]
+    if plain:
+        names = [info.alias or name, *names]
     if (
         config.get("validate_by_name")
         or config.get("populate_by_name")
@@ -147,6 +155,13 @@ def _names(name: str, where: Where, info: Any, config: Any) -> list[str]:
         dashed = getattr(info, "convert_underscores", True)
         names = [(n.replace("_", "-") if dashed and n == name else n).lower() for n in names]
     return list(dict.fromkeys(names))
+
+
+def _knows_choices() -> bool:
+    """Whether this FastAPI looks for a parameter by each of its choices; else by its plain alias alone."""
+    from fastapi.dependencies import utils
+
+    return hasattr(utils, "_get_param_aliases")
 
 
 def _sees_text(metadata: Sequence[Any]) -> bool:

@@ -46,6 +46,7 @@ from cachewright.integrations.warmth import Warmth
 from cachewright.integrations.writes import DatabaseEyes
 from cachewright.runtime.agreement import digest_of
 from cachewright.runtime.engine import Engine
+from cachewright.runtime.used import USED, Used, untold
 from cachewright.runtime.warming.jobs import jobs_of
 from cachewright.runtime.warming.warmer import Warmer
 from cachewright.spec.document import Document, load_spec
@@ -252,10 +253,22 @@ class Installed:
         else:
             if self._desk is not None:
                 scope[DESK] = self._desk
-            if self._holds:
-                await answering_last(self._app, scope, receive, send)
+            app = partial(answering_last, self._app) if self._holds else self._app
+            if self.cache is None:
+                await app(scope, receive, send)
             else:
-                await self._app(scope, receive, send)
+                await self._accounted(self.cache, app, scope, receive, send)
+
+    async def _accounted(
+        self, cache: Engine, app: ASGIApp, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Run the application with an eye on the caches in its code; a request inside of another is one of them."""
+        untold()
+        before = USED.set(Used(cache))
+        try:
+            await app(scope, receive, send)
+        finally:
+            USED.reset(before)
 
     async def _start(self) -> None:
         self._started = True

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cachewright.capture.asgi import Message, Send
 from cachewright.integrations.answers import Answer, HeldBack
 from cachewright.integrations.binding import CONDITIONS, is_conditional
 from cachewright.integrations.exchange import Exchange, Turn
+from cachewright.runtime.lookup import Ticket
+from cachewright.runtime.used import USED, Used
 from cachewright.spec import filling, lifetimes, semantics
 from cachewright.spec.directives import directives_of, varied
 from cachewright.spec.filling import LoadFacts
@@ -160,14 +163,15 @@ class Loading:
         facts = self._facts(answer, unkeyed)
         policy = lookup.target.policy
         learned = lookup.target.learning.learned(lookup.tags, facts.reads)
-        covering = (*lookup.tags, *learned)
+        used = used_here()
+        covering = (*lookup.tags, *learned, *used.tokens)
         refused = filling.may_fill(policy, facts, covering, declared=lookup.target.declared)
         binding = set(refused) - GUARDS if parts.at_its_word else set(refused)
-        payload = await self._stored(answer, learned) if self.turn.fill and not binding else None
+        payload = await self._stored(answer, learned, used) if self.turn.fill and not binding else None
         self._refused(refused, tuple(sorted(unkeyed)))
         return payload
 
-    async def _stored(self, answer: Answer, learned: tuple[str, ...]) -> bytes | None:
+    async def _stored(self, answer: Answer, learned: tuple[str, ...], used: Used) -> bytes | None:
         parts, lookup = self.exchange.parts, self.exchange.lookup
         policy, payload, began = lookup.target.policy, answer.pack(), self.began
         left = None if lookup.expires_at is None else max(0.0, lookup.expires_at - began)
@@ -179,9 +183,11 @@ class Loading:
             negative=answer.status in NOTHING_HERE,
             cache_control=directives_of(answer.fields(b"cache-control")),
         )
+        if used.until < math.inf:
+            self.lifetime = min(used.until - began, math.inf if self.lifetime is None else self.lifetime)
         accepted = self._accepts(answer, learned)
         stored = await parts.cache.fill(
-            self.turn.found.ticket,
+            _with(self.turn.found.ticket, used),
             payload,
             loaded_at=began,
             lifetime=self.lifetime,
@@ -189,7 +195,7 @@ class Loading:
             load_seconds=parts.wall() - began if policy.early > 0 else 0.0,
             idle=lifetimes.idle_limit(policy),
             keep=lifetimes.kept(policy),
-            learned=learned,
+            learned=(*learned, *used.tokens),
         )
         return payload if stored else None
 
@@ -208,6 +214,7 @@ class Loading:
                 transaction.id and transaction.began < asked for _, transaction in context.statements
             ),
             unowned_sql=context.escaped,
+            nested_cache=used_here().untold,
             reads=self.exchange.parts.eyes.reads_of(context, context.started),
             unkeyed=unkeyed,
         )
@@ -217,6 +224,22 @@ class Loading:
         if refused:
             exchange.parts.cache.stats.refused(exchange.lookup.target.name, refused)
         exchange.report(turn.found, hit=False, reason=turn.reason, refused=refused, unkeyed=unkeyed)
+
+
+def used_here() -> Used:
+    """What caches in code have given to this answer so far."""
+    used = USED.get()
+    assert used is not None, "the cache is around every request"
+    return used
+
+
+def _with(ticket: Ticket | None, used: Used) -> Ticket | None:
+    """`ticket` with the tokens of what was used; None where a tag of it has changed since the lookup."""
+    if ticket is None or not used.tokens:
+        return ticket
+    tokens = {**ticket.tokens, **used.tokens}
+    stands = all(tokens[tag] == token for tag, token in ticket.tokens.items())
+    return replace(ticket, tokens=tokens) if stands else None
 
 
 async def noting_the_body(receive: Callable[[], Awaitable[Message]], exchange: Exchange) -> Message:

@@ -51,6 +51,7 @@ REASONS: Mapping[str, str] = {
     "early_sql": "it read the database before the lookup",
     "snapshot": "its database transaction was older than the lookup",
     "unowned_sql": "SQL ran meanwhile that belongs to no request",
+    "nested_cache": "it used a cached value of which nobody can tell when it changes",
     "changed": "its data changed meanwhile",
     "object_decides": "access depends on the object, not on the target alone",
     "negative": "too many entries of this kind already say that there is nothing",

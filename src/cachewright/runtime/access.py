@@ -20,6 +20,7 @@ from cachewright.runtime.naming import Name, name_of, tags_of
 from cachewright.runtime.principal import current_principal, refuse_foreign
 from cachewright.runtime.standing import Standing
 from cachewright.runtime.typed import Typed, type_of
+from cachewright.runtime.used import note, untold
 from cachewright.spec.semantics import Policy, Reason, Serve, decide, serves_until
 
 T = TypeVar("T")
@@ -132,6 +133,7 @@ class Access:
             if entry is not None:
                 value = self._opened(entry, codec)
                 if value is not MISSING:
+                    note(engine, entry.meta)
                     engine.stats.hit_in_memory(asked.request.target, began, clock)
                 return value
         asked.standing, began = None, perf_counter()
@@ -165,6 +167,7 @@ class Access:
         else:
             self._engine.stats.miss(asked.request.target, decision.reason)
             value = MISSING
+            untold()
         self._engine.stats.operated("get", perf_counter() - began)
         return value
 
@@ -178,6 +181,7 @@ class Access:
             return MISSING
         self._engine.stats.hit(found.request.target, found.tier, perf_counter() - began)
         self._engine.served(found)
+        note(self._engine, found.seen.entry)
         return value
 
     async def read_many(self, asked: Sequence[Asked], codec: Typed[Any]) -> list[Any | Missing]:
@@ -265,6 +269,7 @@ class Access:
         except CodecError:
             if loaded.tier is None:
                 raise
+        untold()
         self._engine.stats.unreadable()  # it was stored under another type, and gives way
         await self._engine.invalidate((asked.name.tag,))
         return codec.decode((await brought()).payload)

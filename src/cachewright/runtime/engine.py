@@ -171,6 +171,11 @@ class Engine:
         return self._core.alone
 
     @property
+    def url(self) -> str | None:
+        """The server that processes share; None where this one has its own memory alone."""
+        return self._url
+
+    @property
     def settings(self) -> Settings:
         """The bounds it was made with."""
         return self._core.settings

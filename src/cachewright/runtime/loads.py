@@ -16,6 +16,7 @@ from cachewright.runtime.fleet import Landed, Lease
 from cachewright.runtime.flight import Alone, Follow, Lead
 from cachewright.runtime.lookup import Lookup, LookupRequest, Tier
 from cachewright.runtime.negative import NegativeShare
+from cachewright.runtime.used import USED, note, untold
 from cachewright.spec import lifetimes, semantics
 from cachewright.spec.semantics import Bypass, Load, Policy, Reason, Scope, Serve
 
@@ -134,15 +135,18 @@ class Loads:
             case Serve(refresh=refresh):
                 renewed = await self._refresh(call, found, beside=beside) if refresh else None
                 if renewed is not None:
+                    untold()
                     engine.stats.miss(request.target, Reason.REFRESH)
                     return renewed
                 engine.stats.hit(request.target, found.tier or "l1", engine.now - asked)
                 engine.served(found)
+                note(engine, found.seen.entry)
                 return _served(found)
             case Load(reason, fill):
                 engine.stats.miss(request.target, reason)
                 return await self._miss(call, found, local, fill=fill)
             case Bypass(reason):
+                untold()
                 engine.stats.bypassed(request.target, reason)
                 return Loaded((await self._bring(call, self._bulkhead)).payload, None)
             case None:
@@ -160,6 +164,7 @@ class Loads:
             place = await self._place(call, found, fill=fill)
             match place:
                 case Follow(payload):
+                    untold()
                     engine.stats.shared(call.request.target)
                     return Loaded(payload, None)
                 case Lead():
@@ -173,6 +178,7 @@ class Loads:
             instead = self._instead(call, found, local)
             if instead is None:
                 raise
+            untold()
             engine.stats.stood_in(call.request.target, type(error).__name__)
             return instead
 
@@ -189,6 +195,7 @@ class Loads:
         landed = engine.lookup_local(call.request)  # by a flight that ended while this lookup was under way
         if landed is not None and isinstance(self._decide(call.policy, landed), Serve):
             answer = _served(landed)
+            note(engine, landed.seen.entry)
             lead.land(answer.payload)
             engine.stats.shared(call.request.target)
             return answer
@@ -200,6 +207,7 @@ class Loads:
                     again = await engine.lookup(call.request)
                     if isinstance(semantics.decide(call.policy, again.seen, engine.now), Serve):
                         answer = _served(again)
+                        note(engine, again.seen.entry)
                         lead.land(answer.payload)
                         engine.stats.shared(call.request.target)
                         return answer
@@ -240,6 +248,8 @@ class Loads:
     ) -> None:
         """Store what was brought, if it may be, and give it to those who wait."""
         lifetime = self._lifetime(call.policy, brought)
+        if not right.background:
+            self._used(call, found, None if lifetime is None else began + lifetime)
         if fill and not found.available and brought.fill and right.lead is not None:
             right.lead.land(
                 brought.payload
@@ -252,6 +262,15 @@ class Loads:
             right.landed(brought.payload, lifetime)
         else:
             right.declined()
+
+    def _used(self, call: _Call, found: Lookup, until: float | None) -> None:
+        """Tell whoever is being answered what the value that was loaded depends on."""
+        used = USED.get()
+        if used is not None and found.ticket is not None:
+            own = {tag: found.ticket.tokens[tag] for tag in call.request.tags}
+            used.value(self._engine, own, until)
+        elif used is not None:
+            used.untold = True
 
     def _admitted(self, request: LookupRequest, brought: Brought) -> bool:
         if not brought.fill:

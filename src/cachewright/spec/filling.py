@@ -30,6 +30,7 @@ class LoadFacts:
     early_sql: bool = False
     snapshot: bool = False
     unowned_sql: bool = False
+    nested_cache: bool = False
     reads: Collection[Collection[str]] = ()
     unkeyed: Collection[str] = ()
 
@@ -56,6 +57,7 @@ def may_fill(
         (facts.early_sql, Reason.EARLY_SQL),
         (facts.snapshot, Reason.SNAPSHOT),
         (facts.unowned_sql, Reason.UNOWNED_SQL),
+        (facts.nested_cache, Reason.NESTED_CACHE),
         (not facts.reads and not declared, Reason.NO_DEPENDENCY),
         (any(not any(tag in predicted for tag in read) for read in reads), Reason.DEPENDENCY_DRIFT),
         (bool(facts.unkeyed), Reason.UNKEYED_READ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from cachewright.spec.directives import freshness
-from cachewright.spec.semantics import Policy, Scope
+from cachewright.spec.semantics import EntryMeta, Policy, Scope
 
 
 def entry_lifetime(
@@ -63,3 +63,9 @@ def hard_limit(policy: Policy) -> float | None:
 def acceptance_lifetime(policy: Policy, credential_seconds: float | None) -> float:
     """How long an acceptance holds (s): never past the credential's own end (`credential_seconds` from now)."""
     return policy.identity_ttl if credential_seconds is None else min(policy.identity_ttl, credential_seconds)
+
+
+def ends_at(entry: EntryMeta) -> float | None:
+    """When an entry ends (s) if nobody reads it any more, None for never."""
+    idle = None if entry.idle is None else (entry.read_at or entry.loaded_at) + entry.idle
+    return min((end for end in (entry.expires_at, idle) if end is not None), default=None)

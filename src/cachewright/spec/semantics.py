@@ -60,6 +60,7 @@ class Reason(StrEnum):
     EARLY_SQL = "early_sql"
     SNAPSHOT = "snapshot"
     UNOWNED_SQL = "unowned_sql"
+    NESTED_CACHE = "nested_cache"
     CHANGED = "changed"
     NEGATIVE = "negative"
     TOO_MANY_TAGS = "too_many_tags"
