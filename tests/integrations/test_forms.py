@@ -4,7 +4,17 @@ import asyncio
 from typing import Annotated
 
 import pytest
-from fastapi import BackgroundTasks, Cookie, Depends, FastAPI, Header, HTTPException, Request, Response
+from fastapi import (
+    APIRouter,
+    BackgroundTasks,
+    Cookie,
+    Depends,
+    FastAPI,
+    Header,
+    HTTPException,
+    Request,
+    Response,
+)
 from fastapi.routing import APIRoute
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -12,7 +22,7 @@ from starlette.applications import Starlette
 from starlette.authentication import AuthCredentials, AuthenticationBackend, SimpleUser, requires
 from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
-from starlette.responses import JSONResponse
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from starlette.routing import Route
 from tests.integrations.driving import driven, get, specification
 from tests.integrations.shop import Note, User
@@ -231,6 +241,66 @@ async def test_a_route_may_name_its_target_in_either_form_beside_others_at_the_d
     for path in ("/depends", "/decorated", "/decorated-too"):  # nothing is installed any more
         async with driven(app, specification()) as driver:
             assert (await driver.get(path)).status_code == 200
+
+
+async def test_a_router_under_two_prefixes_has_entries_of_its_own_under_each(notes):
+    """What a route is included with is part of its answers: here their class, and who may have them."""
+    router = APIRouter()
+
+    @router.get("/titles", response_model=None)
+    def titles(session: Session = notes.given):
+        return notes.titles(1, session)[0]
+
+    @router.get("/named", dependencies=[Depends(cachewright.cached_response("named"))])
+    @router.get("/decorated")
+    @cachewright.cached("decorated")
+    def named(session: Session = notes.given):
+        return notes.titles(1, session)[0]
+
+    notes.app.include_router(router, prefix="/v1")
+    notes.app.include_router(router, prefix="/v2", default_response_class=PlainTextResponse)
+    known = [Depends(notes.current_user)]
+    notes.app.include_router(router, prefix="/v3", default_response_class=HTMLResponse, dependencies=known)
+    reads = "shop_notes", "shop_users"
+    spec = specification(
+        get("/v1/titles", *reads),
+        get("/v2/titles", *reads),
+        get("/v1/named", *reads, name="named", ignored_reads=[]),
+        get("/decorated", *reads, name="decorated"),
+    )
+    async with driven(notes.app, spec) as driver:
+        for path in ("/titles", "/named", "/decorated"):
+            for _ in range(3):
+                for prefix in ("/v1", "/v2", "/v3"):
+                    for headers in (cookie("s1"), cookie("nobody")):
+                        await driver.hit(f"{prefix}{path}", headers=headers)
+        for path in ("/v1/titles", "/v2/titles", "/v1/named", "/v2/named", "/v1/decorated", "/v2/decorated"):
+            assert await driver.hit(path), path
+        assert (await driver.get("/v3/named", headers=cookie("nobody"))).status_code == 401
+
+
+async def test_a_dependency_that_is_not_remembered_says_who_asks_only_if_it_is_asked_once(notes, caplog):
+    def anew():
+        return Depends(notes.current_user, use_cache=False)
+
+    @notes.app.get("/once")
+    def once(user: User = anew(), session: Session = notes.given):
+        return notes.titles(user.id, session)
+
+    @notes.app.get("/twice")
+    def twice(first: User = Depends(notes.current_user), user: User = anew(), session: Session = notes.given):
+        return [first.id, notes.titles(user.id, session)]
+
+    targets = [
+        get(path, MINE, USER, key=f"user:{{user_id}}:{path[1:]}", scope="user")
+        for path in ("/once", "/twice")
+    ]
+    async with driven(notes.app, by_dependency("dependency", *targets)) as driver:
+        for session in ("s1", "s2"):
+            await driver.hit("/once", headers=cookie(session))
+            assert await driver.caches("/once", headers=cookie(session))
+            assert not await driver.caches("/twice", headers=cookie(session))
+        assert "GET /twice is not cached" in caplog.text
 
 
 class Known(AuthenticationBackend):

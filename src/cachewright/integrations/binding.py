@@ -40,7 +40,8 @@ _PRIVATE = (Scope.USER, Scope.TENANT)
 class Lookup:
     """A request as the cache sees it.
 
-    `key` is the logical key, with the host in front unless the service has one host; `credential` the keyed
+    `key` is the logical key, with the host in front unless the service has one host, and with its route where that is
+    not the target's own; `credential` the keyed
     hash of whatever says who sent it; `variant` the digest of what else the token says of its bearer;
     `expires_at` when the token ends (wall seconds). `proven` says that the application has accepted this very
     request, and `vouched` are the reads that its principal accounts for. Its tokens were asked for at `asked`
@@ -121,6 +122,8 @@ class Binder:
         if target.scope in _PRIVATE and credential is None and not returned:
             return Bypass(Reason.UNBOUND_KEY)
         origin = "" if self._plan.single_host else f"@{escape(origin_of(scope))}:"
+        if route.template != target.template:  # code named the target, and may do so on other routes
+            origin += f"@{escape(route.template)}:"
         ground = None
         if target.scope in _PRIVATE and not proven and self._beyond_objects(target):
             ground = ground_of(target, {**values, **shown}, values, route.decisive)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 from cachewright.capture.routes import Route
-from cachewright.integrations.inside import hook_fastapi, target_named_by
+from cachewright.integrations.inside import dependants, hook_fastapi, target_named_by
+from cachewright.integrations.principals import rest_of
 from cachewright.spec.target import Plan, Target
 
 _log = logging.getLogger("cachewright")
@@ -46,9 +50,29 @@ class Forms:
             named = next((t for t in plan.targets.values() if name in (t.name, t.endpoint)), None)
             if named is None:
                 _log.warning("%s names the target %r, which the specification lacks", route.template, name)
-            return None if named is None else Formed(named, inside=True)
-        target = plan.targets.get((method, route.template))
+            target, inside = named, True
+        else:
+            target, inside = plan.targets.get((method, route.template)), False
         if target is None:
             return None
+        if plan.asks_dependencies(target) and asks_twice(route, plan.identity.values()):
+            _log.warning("%s is not cached: it asks anew who it is that asks (use_cache=False)", target.name)
+            return None
         solved = getattr(route.holder, "dependant", None) is not None
-        return Formed(target, inside=solved and (target.inside or plan.asks_dependencies(target)))
+        inside = inside or (solved and (target.inside or plan.asks_dependencies(target)))
+        return Formed(target, inside=inside)
+
+
+def asks_twice(route: Route, sources: Collection[str]) -> bool:
+    """Whether a dependency that tells who asks is called several times for a request.
+
+    It may say something else each time, and only one of its words is known.
+    """
+    asked: Counter[Any] = Counter()
+    anew: set[Any] = set()
+    for dependant in dependants(route):
+        if any(rest_of(source, dependant.call) is not None for source in sources):
+            asked[dependant.call] += 1
+            if not dependant.use_cache:
+                anew.add(dependant.call)
+    return any(asked[call] > 1 for call in anew)
