@@ -33,7 +33,9 @@ def test_warming_and_invalidation_as_tasks(valkey_url):
     with serve_app(application) as url:
         jobs = Celery("jobs", broker=f"{valkey_url}/5", backend=f"{valkey_url}/6")
         register(jobs, url, TOKEN)
-        with start_worker(jobs, perform_ping_check=False, pool="solo", shutdown_timeout=20):
+        with start_worker(
+            jobs, perform_ping_check=False, pool="solo", shutdown_timeout=20, loglevel="WARNING"
+        ):
             begun = jobs.send_task("cachewright.warm", kwargs={"job": "scheduled"}).get(timeout=30)
             assert begun["begun"] == ["scheduled"]
             changed = jobs.send_task("cachewright.invalidate", kwargs={"target": "greeting"}).get(timeout=30)

@@ -195,7 +195,8 @@ class DatabaseWatch:
 
     def _new(self, connection: Connection, began: int, *, autocommit: bool = False) -> Transaction:
         database = None if self._databases is None else self._databases.of(connection.dialect)
-        return Transaction(0 if autocommit else next(self._ids), began, database=database)
+        blind = self._databases is not None and self._databases.is_blind(connection.dialect)
+        return Transaction(0 if autocommit else next(self._ids), began, database=database, blind=blind)
 
     def _transaction_of(self, connection: Connection) -> Transaction:
         """The connection's transaction; one that began before anybody listened counts as begun at the start."""

@@ -31,6 +31,7 @@ class _Known:
     dialect: Dialect  # kept alive: its identity is the key
     surmise: Surmise | None
     read: int
+    reading: bool = False
 
 
 class Databases:
@@ -45,6 +46,11 @@ class Databases:
         """What the catalogue says, as far as it was read."""
         known = self._known.get(id(dialect))
         return None if known is None else known.surmise
+
+    def is_blind(self, dialect: Dialect) -> bool:
+        """Whether somebody is just reading a catalogue of which nothing is known yet, or that has changed."""
+        known = self._known.get(id(dialect))
+        return known is not None and known.reading
 
     def forget(self) -> None:
         """A definition changed: catalogues are read again with the next connections."""
@@ -64,7 +70,8 @@ class Databases:
         if known is not None and now - known.read < _AGAIN:
             return
         before = None if known is None else known.surmise
-        known = self._known[id(dialect)] = _Known(dialect, before, now)
+        news = known is None or known.read == -_AGAIN
+        known = self._known[id(dialect)] = _Known(dialect, before, now, reading=news)
         lent = connection()
         try:
             catalogue = read_catalogue(dialect.name, lambda query: _asked(lent, query))
@@ -77,6 +84,7 @@ class Databases:
             _log.warning("the catalogue of the database could not be read", exc_info=True)
             known.surmise = None
         finally:
+            known.reading = False
             dialect.do_rollback(lent)
 
 

@@ -32,7 +32,8 @@ class Transaction:
     since its last flush, `unseen` those of which it gave no images (bulk operations). `id` 0 is autocommit.
     `doubtful` says that its end raised: a commit whose answer was lost may have happened, or happen yet.
     `database` is what the catalogue says of the database, where it was asked;
-    `defined` says that a statement of the transaction may have changed that catalogue.
+    `defined` says that a statement of the transaction may have changed that catalogue, `blind` that it began while
+    another connection was reading it.
     """
 
     id: int
@@ -43,6 +44,7 @@ class Transaction:
     doubtful: bool = False
     database: Surmise | None = None
     defined: bool = False
+    blind: bool = False
 
     def settle(self, imaged: Collection[str]) -> None:
         """A flush begins, or ended with images of these tables: what else was written stays unseen."""

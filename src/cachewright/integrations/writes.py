@@ -73,7 +73,9 @@ class DatabaseEyes:
     def executed(
         self, statement: Statement, transaction: Transaction, context: RequestContext | None
     ) -> None:
-        """Collect the tags of a write."""
+        """Collect the tags of a write; what cannot be told apart yet may read and write anything."""
+        if transaction.blind:
+            self._wrote({NAMESPACE_TAG}, transaction, None)
         facts = self._facts.of(statement.sql, statement.dialect, statement.paramstyle)
         if facts.unknown:
             self._wrote({NAMESPACE_TAG}, transaction, context)
