@@ -231,8 +231,8 @@ async def test_refreshes_at_once_are_bounded_and_leave_room(make):
     database.most = 0
     for number in range(10):
         assert (await loads.get_or_load(request(f"k{number}"), soft, database)).tier == "l1"
-    await until(lambda: len(cache.refreshes) == 2)
-    assert (database.running, bulkhead.used) == (2, 2)
+    await until(lambda: (len(cache.refreshes), database.running) == (2, 2))
+    assert bulkhead.used == 2
     database.gate.set()
     await until(lambda: not len(cache.refreshes))
     assert database.most == 2
