@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.postgres import Postgres, postgres
-from tests.servers import valkey
+from tests.servers import denied, guarded, valkey
 
 # what undelivered invalidations leave behind stays out of the home directory, in child processes too
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="cachewright-state-")
@@ -12,9 +12,13 @@ os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="cachewright-state-")
 
 @pytest.fixture(scope="session")
 def valkey_url() -> Iterator[str]:
-    """A Valkey for the whole session: tests share it, so each uses names of its own or empties it first."""
+    """A Valkey for the whole session: tests share it, so each uses names of its own or empties it first.
+
+    Who uses it may do all but `NEVER`, and by the end of the session nobody has tried.
+    """
     with valkey() as url:
-        yield url
+        yield guarded(url)
+        assert denied(url) == []
 
 
 @pytest.fixture(scope="session")

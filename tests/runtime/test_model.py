@@ -8,6 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from tests.runtime.driving import POLICY, request, until
+from tests.servers import unguarded
 
 from cachewright.runtime.engine import Engine
 from cachewright.runtime.settings import Settings, boottime
@@ -27,7 +28,7 @@ def machine(url, namespace, lease):
 
         def __init__(self):
             super().__init__()
-            self.client = redis.Redis.from_url(url)
+            self.client = redis.Redis.from_url(unguarded(url))
             self.client.flushall()
             self.loop = asyncio.new_event_loop()
             calm = Settings(read_timeout=5.0, connect_timeout=5.0, l1_lease=lease, known_tags=12)

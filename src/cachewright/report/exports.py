@@ -87,31 +87,36 @@ def _rules(spec: CachingSpecification) -> Iterator[dict[str, Any]]:
         rate = f"sum(increase({_HITS}[{window}])) / {seen}"
         enough = f" and {seen} >= {low.min_requests}" if low.min_requests else ""
         text = f"The hit rate is under {low.threshold:g}."
-        yield _rule("LowHitRate", f"{rate} < {low.threshold:g}{enough}", low.for_seconds, low, text)
+        yield _rule("low_hit_rate", f"{rate} < {low.threshold:g}{enough}", low.for_seconds, low, text)
     if high.enabled:
         expression = f"cachewright_memory_bytes / cachewright_memory_limit_bytes > {high.threshold:g}"
         text = f"Memory is over {high.threshold:.0%} of its limit."
-        yield _rule("HighMemoryUsage", expression, high.for_seconds, high, text)
+        yield _rule("high_memory_usage", expression, high.for_seconds, high, text)
     if slow.enabled:
         seconds = slow.threshold_ms / 1000
         mean = "sum(rate(cachewright_hit_seconds_sum[5m])) / sum(rate(cachewright_hit_seconds_count[5m]))"
         text = f"Hits take more than {slow.threshold_ms:g} ms."
-        yield _rule("SlowOperations", f"{mean} > {seconds:g}", slow.for_seconds, slow, text)
+        yield _rule("slow_operations", f"{mean} > {seconds:g}", slow.for_seconds, slow, text)
     if down.enabled:
         text = "The cache does not answer; the database answers instead."
         expression = 'cachewright_status{status="down"} == 1'
-        yield _rule("CacheUnavailable", expression, down.for_seconds, down, text)
+        yield _rule("cache_unavailable", expression, down.for_seconds, down, text)
 
 
 def _rule(name: str, expression: str, seconds: int, alert: Any, text: str) -> dict[str, Any]:
     loud = any(action.startswith(("alert", "disable", "fallback")) for action in alert.action)
-    rule: dict[str, Any] = {"alert": f"Cachewright{name}", "expr": expression}
+    spelt = "".join(word.capitalize() for word in name.split("_"))
+    rule: dict[str, Any] = {"alert": f"Cachewright{spelt}", "expr": expression}
     if seconds:
         rule["for"] = _duration(seconds)
     return {
         **rule,
         "labels": {"severity": "critical" if loud else "warning"},
-        "annotations": {"summary": text, "actions": ", ".join(alert.action)},
+        "annotations": {
+            "summary": text,
+            "actions": ", ".join(alert.action),
+            "runbook": f"/_cachewright/runbooks/{name}",
+        },
     }
 
 

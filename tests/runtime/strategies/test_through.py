@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 import redis.asyncio
+from tests.servers import unguarded
 
 from cachewright.errors import UsageError
 from cachewright.runtime.server import Server
@@ -304,5 +305,5 @@ async def test_the_caches_of_one_server_order_their_writes_together(make_cache, 
     await theirs.set(1, {"text": "b"})
 
     assert (await mine.get(1))["text"] == (await theirs.get(1))["text"] == "b"
-    async with redis.asyncio.from_url(valkey_url) as client:
+    async with redis.asyncio.from_url(unguarded(valkey_url)) as client:
         assert await client.keys(f"{one.engine.namespace}:versions:*")
