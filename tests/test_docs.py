@@ -114,3 +114,12 @@ def test_ci_runs_the_readme_test_command_last():
 
 def test_the_runbooks_are_those_that_the_door_serves():
     assert (ROOT / "docs" / "how-to" / "runbooks.md").read_bytes() == content("runbooks.md")
+
+
+def test_what_was_asked_for_is_shown_or_said_to_be_missing():
+    known, shown = GENERATOR.requirements(), GENERATOR.marked_tests()
+    numbers = {*known["asked"], *known["decided"]}
+    assert set(shown) <= numbers
+    assert set(known["missing"]) <= numbers
+    assert {number for number in numbers if number not in shown} <= set(known["missing"])
+    assert len(known["asked"]) == 434

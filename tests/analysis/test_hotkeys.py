@@ -27,6 +27,7 @@ def found(trace):
     ]
 
 
+@pytest.mark.requirement("#124")
 def test_a_key_with_a_third_of_the_answers_is_hot():
     assert found(asked(*[0] * 30, *range(1, 61))) == [("hot_keys", {"hot": 1, "keys": 61, "share": 0.3333})]
 

@@ -70,7 +70,7 @@ def test_a_request_becomes_a_file(place):
     assert [target.subject for target in spec.cache_targets] == ["GET /api/tasks"]
 
 
-@pytest.mark.requirement("#346", "C13")
+@pytest.mark.requirement("#346", "C13", "C10", "C11", "C74")
 def test_no_client_of_a_cache_is_loaded(place):
     code = (
         "import sys; from cachewright.cli.commands import app;"

@@ -1,6 +1,9 @@
 """A specification reviewed after it ran."""
 
+import pytest
+
 from cachewright.design.review import review
+from cachewright.jobs.reviewing import review as looked_back
 from cachewright.spec.document import loads_spec
 
 SPEC = """\
@@ -87,3 +90,16 @@ def test_a_wrong_answer_without_a_writer_says_where_to_look():
         DOCUMENT, findings=[{"kind": "stale", "target": "GET /news", "tables": ["news"], "writes": []}]
     )
     assert "another program, a trigger or the clock" in found.remarks[0].text
+
+
+@pytest.mark.requirement("#21", "#22", "#405")
+@pytest.mark.parametrize(
+    ("hits", "used", "subjects"),
+    [(499, 80, ["hit rate"]), (500, 80, []), (500, 81, ["memory"]), (10, 81, ["hit rate", "memory"])],
+)
+def test_few_hits_and_full_memory_ask_for_another_design(hits, used, subjects):
+    targets = {"GET /a": {"hits": {"l1": hits}, "misses": {"absent": 1000 - hits}}}
+    size = {"memory_used_bytes": used, "max_memory_bytes": 100}
+    stats = {"targets": targets, "metrics": {"performance": {"hit_rate": hits / 1000}, "cache_size": size}}
+    found = looked_back(loads_spec("caching_specification: {}\n"), stats=stats, trace=None, now=None)
+    assert [advice["subject"] for advice in found["advice"]] == subjects

@@ -465,7 +465,7 @@ async def test_an_invalidation_that_was_not_delivered_outlives_its_process(
 SPEC = Path(__file__).with_name("api_spec.yaml")
 
 
-@pytest.mark.requirement("#375")
+@pytest.mark.requirement("#375", "#149")
 async def test_a_specification_gives_namespace_times_sizes_and_targets(url):
     cache = Cache.from_spec(SPEC, redis_url=url)
     async with cache:

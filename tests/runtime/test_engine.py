@@ -275,6 +275,7 @@ async def test_a_copy_whose_tokens_changed_gives_way_to_what_another_process_sto
     assert (got.payload, got.source) == (b"new", "l2")
 
 
+@pytest.mark.requirement("C2")
 async def test_levels_say_which_tiers_are_used(make_cache, server, namespace):
     cache = await make_cache()
     await get(cache, request("a", levels=("l1",)), answers(b"1"))

@@ -146,7 +146,7 @@ async def test_a_value_too_large_for_every_tier_is_loaded_each_time(make, direct
     assert not files(directory)
 
 
-@pytest.mark.requirement("#155")
+@pytest.mark.requirement("#155", "#132")
 async def test_what_memory_has_no_room_for_goes_to_files_and_comes_back_to_memory_and_server(
     make, server, namespace
 ):

@@ -424,6 +424,7 @@ async def test_the_store_learns_of_reads_too(make_cache, server, namespace):
     assert server.pttl(name) <= 10_000
 
 
+@pytest.mark.requirement("#175")
 async def test_a_load_is_repeated_only_where_that_is_declared(make):
     cache, attempts = await make(), []
     cache.dice = lambda: 0.0

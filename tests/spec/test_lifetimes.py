@@ -40,6 +40,7 @@ def test_queries_are_executed_as_they_say():
     assert (options.soft_ttl, options.stale_if_error, options.negative_ttl) == (None, 0, None)
 
 
+@pytest.mark.requirement("C8")
 def test_an_answer_is_never_staler_than_it_may_be():
     assert (
         policy_of(TEXT.replace("GET /tasks\n", "GET /tasks\n    max_staleness_seconds: 310\n")).stale_if_error

@@ -210,7 +210,9 @@ def test_two_targets_must_not_have_one_name():
         ("meta.version", "1"),
     ],
 )
-@pytest.mark.requirement("#203", "#208", "#292", "#293", "#298", "#301", "#304", "C17", "C22", "C23", "C36")
+@pytest.mark.requirement(
+    "#203", "#208", "#292", "#293", "#298", "#301", "#304", "C17", "C22", "C23", "C36", "C49"
+)
 def test_it_refuses(path, value):
     assert refusal(nested(path, value))
 

@@ -263,7 +263,7 @@ def at(path):
 
 
 @pytest.mark.parametrize(("number", "path", "expected", "ours"), [(*field, ())[:4] for field in FIELDS])
-@pytest.mark.requirement("#180", "#181-#322")
+@pytest.mark.requirement("#180", "#181-#322", "C15")
 def test_every_field_of_the_request_has_its_name_type_and_values(number, path, expected, ours):
     node = at(path)
     if isinstance(expected, tuple):

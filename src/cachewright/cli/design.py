@@ -17,6 +17,7 @@ from cachewright.cli.options import AsJson
 if TYPE_CHECKING:
     from cachewright.design.result import Design
     from cachewright.design.written.revision import Revision
+    from cachewright.spec.model import CachingSpecification
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(k|m|g)?i?b?")
 _UNITS = {None: 1, "k": 2**10, "m": 2**20, "g": 2**30}
@@ -66,6 +67,14 @@ def design(
     ] = None,
     rationale: Annotated[
         Path | None, typer.Option("--rationale", help="The reasons, as Markdown, to write.", metavar="FILE")
+    ] = None,
+    interfaces: Annotated[
+        Path | None,
+        typer.Option(
+            "--interfaces",
+            help="The interfaces of the design, as text without bodies, to write.",
+            metavar="FILE",
+        ),
     ] = None,
     namespace: Annotated[
         str | None, typer.Option("--namespace", help="The namespace of all keys.", metavar="NAME")
@@ -128,6 +137,12 @@ def design(
     from cachewright.jobs.memory import without_collector
     from cachewright.spec.document import dumps_spec, load_spec
 
+    def write_interfaces(spec: CachingSpecification) -> None:
+        if interfaces is not None:
+            from cachewright.design.interfaces import interfaces as text_of
+
+            write_text(interfaces, text_of(spec))
+
     at = moment(now)
     if trace is None:
         _without_a_trace(report, request or project, ahead=ahead)
@@ -142,6 +157,7 @@ def design(
         if report is not None or namespace is not None:
             raise typer.BadParameter("goes without --report and --namespace", param_hint="--from")
         revision = revised(load_spec(standing), wanted, now=at)
+        write_interfaces(revision.design.spec)
         _tell(revision.design, revision.text, output, rationale, as_json=as_json, revision=revision)
         return
     with working("Analysing and replaying …"), without_collector():
@@ -160,6 +176,7 @@ def design(
         assert seen is not None
         forecast = scored_by(seen)(found.spec).to_json()
         write_text(report, page(forecast, found.to_json(), title=f"Cache design: {found.spec.namespace}"))
+    write_interfaces(found.spec)
     _tell(found, dumps_spec(found.spec), output, rationale, as_json=as_json)
     if output is not None:
         say(f"next: cachewright check {output}{'' if trace is None else f' --trace {trace}'}")

@@ -35,7 +35,12 @@ KINDS: Mapping[DataKind, Kind] = {
         "low",
         r"stat(?:s|istics)?|reports?|summary|analytics|aggregates?|counts?|metrics",
     ),
-    "logs": Kind(("l3",), "query", "low", r"logs?|histor(?:y|ies)|audit|activit(?:y|ies)|events|archive"),
+    "logs": Kind(
+        ("l3",),
+        "query",
+        "low",
+        r"logs?|histor(?:y|ies)|audit|activit(?:y|ies)|events|archive|datasets?|exports?",
+    ),
     "static": Kind(
         ("l1", "l2"),
         "application",

@@ -15,6 +15,9 @@ from cachewright.spec.target import compile_plan
 #: Fewer lookups than this say nothing.
 LEAST = 100
 _FALLEN = 0.15
+#: Under this hit rate a cache is designed anew (#21); over this share of its room memory is full (#22).
+LOW = 0.5
+CROWDED = 0.8
 _CROWDED = 0.1
 
 
@@ -89,10 +92,21 @@ def _of_stats(document: Document, stats: Mapping[str, Any]) -> Iterator[Advice]:
 
 def _of_drift(document: Document, stats: Mapping[str, Any]) -> Iterator[Advice]:
     goal = document.spec.metrics.performance.hit_rate
+    counted = _mapping(stats.get("targets")).values()
+    looked = sum(_sum(_mapping(own).get(kind)) for own in counted for kind in ("hits", "misses"))
     rate = _mapping(_mapping(stats.get("metrics")).get("performance")).get("hit_rate")
     if goal is not None and isinstance(rate, (int, float)) and rate < goal - _FALLEN:
         words = f"the hit rate is {rate:.0%}, {goal:.0%} was meant"
         yield Advice("hit rate", words, "traffic or data have changed: record again and design anew")
+    elif isinstance(rate, (int, float)) and rate < LOW and looked >= LEAST:
+        words = f"the hit rate is {rate:.0%}, under one half, over {looked:g} lookups"
+        yield Advice("hit rate", words, "record again, design anew, and take out what does not pay")
+    size = _mapping(_mapping(stats.get("metrics")).get("cache_size"))
+    used, most = _number(size.get("memory_used_bytes")), _number(size.get("max_memory_bytes"))
+    if most and used > CROWDED * most:
+        words = f"{used:g} of {most:g} bytes are in use, {used / most:.0%}"
+        try_this = "cachewright design --from SPEC, with these figures as `observed`; or give it more room"
+        yield Advice("memory", words, try_this)
 
 
 def _rate(own: Mapping[str, Any]) -> float | None:

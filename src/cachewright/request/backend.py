@@ -24,8 +24,8 @@ class Parameter:
 class Endpoint:
     """An endpoint as a document describes it.
 
-    `secured` is None where nothing is said. `secrets` are members of its answer that are secrets, `tables` those
-    that the document says it reads or writes.
+    `secured` is None where nothing is said. `secrets` are members of its answer that are secrets, `moving` those
+    that change with the clock, `tables` those that the document says it reads or writes.
     """
 
     method: str
@@ -33,6 +33,7 @@ class Endpoint:
     parameters: tuple[Parameter, ...] = ()
     secured: bool | None = None
     secrets: tuple[str, ...] = ()
+    moving: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
     tenants: bool = False
     per_minute: float | None = None
@@ -75,6 +76,25 @@ class Prohibition:
 
 
 @dataclass(frozen=True, slots=True)
+class Access:
+    """How the logic of a backend reads one resource: by which filters and orders, with which members that move."""
+
+    resource: str
+    filters: tuple[str, ...] = ()
+    moving: tuple[str, ...] = ()
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reminder:
+    """A job of the backend that reminds of a resource at a time of day, as `HH:MM` in `zone`."""
+
+    time: str
+    zone: str = "UTC"
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Backend:
     """Everything that documents say, joined; `sources` are the documents that were used, `warnings` what failed."""
 
@@ -82,6 +102,8 @@ class Backend:
     tables: tuple[Table, ...] = ()
     limits: tuple[TimeLimit, ...] = ()
     prohibitions: tuple[Prohibition, ...] = ()
+    accesses: tuple[Access, ...] = ()
+    reminders: tuple[Reminder, ...] = ()
     sources: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -118,6 +140,8 @@ def joined(parts: Iterable[Backend]) -> Backend:
         tuple(tables.values()),
         tuple(dict.fromkeys(limit for part in found for limit in part.limits)),
         tuple(dict.fromkeys(one for part in found for one in part.prohibitions)),
+        tuple(dict.fromkeys(one for part in found for one in part.accesses)),
+        tuple(dict.fromkeys(one for part in found for one in part.reminders)),
         tuple(dict.fromkeys(one for part in found for one in part.sources)),
         tuple(dict.fromkeys(one for part in found for one in part.warnings)),
     )
@@ -133,6 +157,7 @@ def _both(first: Endpoint, second: Endpoint) -> Endpoint:
         parameters=first.parameters + more,
         secured=secured,
         secrets=tuple(dict.fromkeys(first.secrets + second.secrets)),
+        moving=tuple(dict.fromkeys(first.moving + second.moving)),
         tables=tuple(dict.fromkeys(first.tables + second.tables)),
         tenants=first.tenants or second.tenants,
         per_minute=first.per_minute if first.per_minute is not None else second.per_minute,

@@ -72,6 +72,8 @@ def backend_of(inputs: Inputs, *, base: Path, project: Path | None) -> Backend:
             "database_spec",
             "performance_spec",
             "architecture_spec",
+            "logic_spec",
+            "notification_spec",
             "constitution",
         )
         if (content := getattr(inputs, field)) is not None

@@ -145,6 +145,10 @@ class Inputs(Section):
     """Targets for response times: a path or text with sentences such as `<200ms p95`."""
     architecture_spec: Source = None
     """The architecture: a path or text."""
+    logic_spec: Source = None
+    """How tasks are read (`task_result`): a path, text or content."""
+    notification_spec: Source = None
+    """When reminders are sent (`backend_notification_specification`): a path, text or content."""
     constitution: Source = None
     """Rules of the project: a path or text; what it forbids is not designed."""
     observed: Metrics | None = None

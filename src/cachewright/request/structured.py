@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from cachewright.evidence.trace import ForeignKey
 from cachewright.request.backend import Backend, Endpoint, Parameter, Table
+from cachewright.request.logic import moves, notifications, task_logic
 from cachewright.spec.sensitive import secret_words
 
 METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
@@ -39,13 +40,15 @@ def _openapi(document: Mapping[str, Any], source: str) -> Backend:
             operation = item.get(method)
             if isinstance(operation, Mapping):
                 own = [_resolved(document, one) for one in _list(operation.get("parameters"))]
+                answers = list(_answers(document, operation))
                 endpoints.append(
                     Endpoint(
                         method.upper(),
                         base + str(path),
                         tuple(_parameters([*shared, *own])),
                         secured=bool(operation["security"]) if "security" in operation else secured,
-                        secrets=tuple(dict.fromkeys(_secrets(_answers(document, operation)))),
+                        secrets=_secrets(answers),
+                        moving=_moving(answers),
                         source=source,
                     )
                 )
@@ -106,19 +109,28 @@ def _resolved(document: Mapping[str, Any], value: Any) -> Any:
     return None
 
 
-def _secrets(schemas: Iterator[Any] | Sequence[Any]) -> Iterator[str]:
+def _secrets(schemas: Iterable[Any]) -> tuple[str, ...]:
     """Names of members that are secrets."""
+    return tuple(dict.fromkeys(name for name in _members(schemas) if secret_words(name)))
+
+
+def _moving(schemas: Iterable[Any]) -> tuple[str, ...]:
+    """Names of members that change with the clock."""
+    return tuple(dict.fromkeys(name for name in _members(schemas) if moves(name)))
+
+
+def _members(schemas: Iterable[Any]) -> Iterator[str]:
+    """Names of all members, at any depth."""
     for schema in schemas:
         if not isinstance(schema, Mapping):
             continue
         properties = schema.get("properties")
         named = _items(properties) if isinstance(properties, Mapping) else _named(properties)
         for name, inner in named:
-            if secret_words(name):
-                yield name
-            yield from _secrets([inner])
-        yield from _secrets([schema.get("items"), schema.get("schema")])
-        yield from _secrets([one for key in ("allOf", "anyOf", "oneOf") for one in _list(schema.get(key))])
+            yield str(name)
+            yield from _members([inner])
+        yield from _members([schema.get("items"), schema.get("schema")])
+        yield from _members([one for key in ("allOf", "anyOf", "oneOf") for one in _list(schema.get(key))])
 
 
 def _named(properties: Any) -> Iterator[tuple[str, Any]]:
@@ -168,7 +180,8 @@ def _endpoint(one: Mapping[str, Any], base: str, source: str) -> Endpoint:
         path,
         tuple(each for each in parameters if each.name.lower() != "authorization"),
         secured=True if owned else bool(required) if required is not None else None,
-        secrets=tuple(dict.fromkeys(_secrets([success]))),
+        secrets=_secrets([success]),
+        moving=_moving([success]),
         tables=tuple(_tables(logic.get("database_operations"))),
         tenants=bool(authorization.get("tenant_isolation")),
         per_minute=float(limit) if isinstance(limit, (int, float)) and not isinstance(limit, bool) else None,
@@ -245,6 +258,9 @@ _ROOTS: Mapping[str, Callable[[Any, str], Backend]] = {
     "endpoint_specifications": _api_specification,
     "database_schema": _database_schema,
     "schema_specification": _database_schema,
+    "task_result": task_logic,
+    "backend_notification_specification": notifications,
+    "job_schedule_specification": notifications,
 }
 _MEMBERS: tuple[tuple[str, type, Callable[[Any, str], Backend]], ...] = (
     ("paths", dict, _openapi),

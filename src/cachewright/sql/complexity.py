@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
@@ -51,3 +52,12 @@ def operations(sql: str) -> Operations | None:
         subqueries=max(0, selects - 1),
         windows=len(list(tree.find_all(exp.Window))),
     )
+
+
+def digest(sql: str) -> str:
+    """Twelve characters for a query, the same for any blanks and any case of its keywords, in every process."""
+    try:
+        text = sqlglot.parse_one(sql).sql()
+    except (sqlglot.errors.SqlglotError, ValueError, RecursionError):
+        text = " ".join(sql.split())
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -69,6 +69,7 @@ def test_what_is_somebodys_own_is_predicted_only_where_that_is_asked_for():
     assert found.targets == {"task"}
 
 
+@pytest.mark.requirement("#122", "#250", "#252")
 def test_the_specification_says_what_may_be_predicted():
     assert followings(TO_TASK, TO_LIST, predictive={"cache_keys": ["tasks:id={id}"]}).targets == {"task"}
     strategies = [{"type": "predictive", "warmup_queries": ["list"]}]

@@ -34,8 +34,10 @@ from cachewright.spec.section import Path
 from cachewright.spec.strategy import CacheStrategy, StrategyOverride, TtlOverride
 from cachewright.spec.target import target_name
 from cachewright.spec.tenancy import Identity, MultiTenant, MultiUser
-from cachewright.spec.warming import CacheWarming, OnStartup, WarmingStrategy, WarmupQuery
+from cachewright.spec.warming import CacheWarming, OnStartup, Scheduled, WarmingStrategy, WarmupQuery
 
+#: So many minutes before a reminder its lists are loaded.
+AHEAD = 10
 _OPERATIONS: tuple[Operation, ...] = ("create", "update", "delete")
 
 
@@ -70,7 +72,7 @@ def specification(
                 "cache_strategy": strategy,
                 "cache_keys": inputs.cache_keys or _cache_keys(targets),
                 "invalidation": invalidation(inputs, targets, backend),
-                "cache_warming": warming(inputs, targets, inputs.cache_warming),
+                "cache_warming": _reminded(warming(inputs, targets, inputs.cache_warming), targets, backend),
                 "alerts": inputs.alerts or sections.alerts(targets),
                 "multi_tenant": MultiTenant.model_validate(inputs.multi_tenant.model_dump())
                 if inputs.multi_tenant is not None
@@ -299,6 +301,25 @@ def warming(inputs: Inputs, targets: Sequence[CacheTarget], standing: CacheWarmi
             "on_startup": OnStartup(queries=(*standing_queries, *new.values())),
         }
     )
+
+
+def _reminded(standing: CacheWarming, targets: Sequence[CacheTarget], backend: Backend) -> CacheWarming:
+    """Lists are loaded shortly before users are reminded of what is due; where no schedule was asked for."""
+    queries = tuple(
+        WarmupQuery(name=target_name(target), key_pattern=target.cache_key_pattern)
+        for target in targets
+        if target.endpoint is not None and not target.subject.endswith("}")
+    )
+    if not backend.reminders or not queries or standing.scheduled.schedule is not None:
+        return standing
+    first = min(backend.reminders, key=lambda reminder: reminder.time)
+    minutes = (int(first.time[:2]) * 60 + int(first.time[3:]) - AHEAD) % (24 * 60)
+    end = (minutes + 2 * AHEAD) % (24 * 60)
+    window = f"{minutes // 60:02}:{minutes % 60:02}-{end // 60:02}:{end % 60:02} {first.zone}"
+    scheduled = Scheduled(
+        schedule=f"{minutes % 60} {minutes // 60} * * *", queries=queries, execution_window=window
+    )
+    return standing.model_copy(update={"enabled": True, "scheduled": scheduled})
 
 
 def subject_of(target: CacheTarget | AskedTarget) -> str:

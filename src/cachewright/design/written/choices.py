@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from cachewright.design.hierarchy import BANDS, KINDS, LIFETIMES, MOST_FREE, kind_of, volatility_of
 from cachewright.design.result import Decision
-from cachewright.design.written.facts import Known, is_file, is_owner, tables_of, tags_of, users_table, weight
+from cachewright.design.written.facts import Known, is_file, is_owner, tables_of, tags_of, users_table
 from cachewright.request.backend import Backend
 from cachewright.request.model import DataKind, Inputs, ttl_of
+from cachewright.spec.cache_targets import Role
 from cachewright.spec.keys import KeyTemplate, free_text
 from cachewright.spec.strategy import Level, TtlOverride
 
@@ -23,8 +23,6 @@ _LEVELS_OF: dict[str, tuple[Level, ...]] = {
 }
 #: So many tables an endpoint may depend on without our knowing which; each is a tag.
 _MOST_TABLES = 12
-#: From this many milliseconds on a query counts as slow: more, not as many (#42).
-SLOW_MS = 100.0
 
 
 @dataclass(slots=True)
@@ -248,48 +246,10 @@ def bound_of(target: Known, pattern: str, inputs: Inputs, said: Said) -> int | N
     return MOST_FREE
 
 
-def value_of(target: Known, ttl: int | None, busy: float | None, said: Said) -> float | None:
-    """Say what the target costs; the forecast hit rate where the number of keys is said, by the closed formula."""
-    subject, rate, cost = target.subject, target.per_second, target.milliseconds
-    if target.operations is not None:
-        counted = target.operations
-        if target.asked.complexity not in (None, counted.complexity):
-            said.warnings.append(
-                f"{subject}: said to be of {target.asked.complexity} complexity; by its joins ({counted.joins}), "
-                f"aggregates ({counted.aggregates}), subqueries ({counted.subqueries}) and windows ({counted.windows}) "
-                f"it is {counted.complexity}."
-            )
-    if rate is None or cost is None:
-        missing = "how often it is asked for" if rate is None else "what it costs"
-        said.assumptions.append(f"{subject}: {missing} was not said; that it is worth caching is assumed.")
-        return None
-    load = rate * cost / 1000
-    slow = f", slow (more than {SLOW_MS:g} ms)" if cost > SLOW_MS else ""
-    text = (
-        f"{rate * 60:g} requests a minute of {cost:g} ms{slow}: {load:.2f} seconds of work in every second."
-    )
-    if busy is not None:
-        text += f" A database that is busy for {busy:.0%} of its time gains {weight(busy):.1f} times that."
-    keys = target.asked.distinct_keys
-    if keys is None:
-        said.decisions.append(Decision(subject, "value", text))
-        said.assumptions.append(
-            f"{subject}: over how many keys its requests spread was not said; no hit rate is forecast."
-        )
-        return None
-    per_key = rate / keys * (ttl or 86_400)
-    share = per_key / (1 + per_key)
-    text += f" Spread evenly over {keys} keys, {share:.0%} would be hits and {load * share:.2f} of it spared."
-    said.decisions.append(Decision(subject, "value", text))
-    said.assumptions.append(
-        f"{subject}: requests come at random and evenly over its {keys} keys (no recording shows them)."
-    )
-    return share
-
-
-def limits_met(target: Known, backend: Backend) -> Iterator[str]:
-    """Sentences of the documents that a target breaks."""
-    seen = target.asked.p95_ms
-    for limit in backend.limits:
-        if seen is not None and limit.percentile in (95, None) and seen > limit.milliseconds:
-            yield f'{target.subject}: its p95 is {seen:g} ms; {limit.source} asks for "{limit.text}".'
+def role_of(target: Known, levels: tuple[Level, ...]) -> Role:
+    """The function that it serves: of a CDN, of a query, of a session, else of the application."""
+    if target.asked.role is not None:
+        return target.asked.role
+    if "l4" in levels:
+        return "cdn"
+    return "query" if target.asked.database_query is not None else KINDS[data_kind(target)].role

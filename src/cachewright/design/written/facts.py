@@ -20,6 +20,8 @@ _USERS = ("user", "users", "accounts", "account", "auth_user")
 _FILE = re.compile(
     r"(?:^/(?:static|assets)/|\.(?:png|jpe?g|gif|svg|webp|ico|css|js|woff2?|ttf|pdf|txt|map)$)", re.IGNORECASE
 )
+#: The seconds in which executions were counted, where nobody says which.
+DAY = 86_400
 _BUSIEST = 0.95
 _OWNERS = ("user_id", "owner_id", "userid", "ownerid")
 
@@ -86,8 +88,8 @@ class Known:
         asked = self.asked
         if asked.query_frequency is not None:
             return parse_frequency(asked.query_frequency)
-        if asked.execution_count is not None and asked.window_seconds is not None:
-            return asked.execution_count / asked.window_seconds
+        if asked.execution_count is not None:
+            return asked.execution_count / (asked.window_seconds or DAY)
         return None
 
     @property
@@ -193,10 +195,11 @@ def users_table(backend: Backend) -> str | None:
 
 def _same(table: Table, word: str) -> bool:
     """Whether a word names a table, in singular or plural."""
-    return _stem(table.name) == _stem(word)
+    return stem(table.name) == stem(word)
 
 
-def _stem(word: str) -> str:
+def stem(word: str) -> str:
+    """A word without its plural, in lower case."""
     text = word.lower()
     if text.endswith("ies"):
         return f"{text[:-3]}y"

@@ -11,6 +11,7 @@ from cachewright.design.patterns import field_name, meet
 from cachewright.design.written.facts import Known, tags_of
 from cachewright.spec.keys import KeyPatternError, KeyTemplate, escape, resource_literal
 from cachewright.spec.model import CacheKeys
+from cachewright.sql.complexity import digest
 
 _USER = re.compile(r"(?:^|(?<=:))user:\{user_id\}(?::|$)")
 _SCOPES = {
@@ -50,8 +51,20 @@ def given_pattern(target: Known, keys: CacheKeys | None) -> str | None:
     literal = re.sub(r"\{[^}]*\}", "", pattern)
     if "/" in literal and ":" in literal:
         raise KeyPatternError(f"{pattern!r} separates with both ':' and '/'; write user:{{user_id}}:tasks")
-    pattern = pattern.replace("/", ":")
+    pattern = _spelt_out(pattern.replace("/", ":"), target)
     KeyTemplate.parse(pattern)
+    return pattern
+
+
+def _spelt_out(pattern: str, target: Known) -> str:
+    """A pattern in which words for the target itself stand for what they mean: its resource, its query."""
+    pattern = pattern.replace("{resource_type}", resource_literal(target.resource))
+    query = target.asked.database_query
+    if query is not None:
+        fields = ":".join(f"{escape(name)}={{{name}}}" for name in _fields(target))
+        pattern = (
+            pattern.replace("{hash}", digest(query)).replace("{params}", fields).replace("::", ":").strip(":")
+        )
     return pattern
 
 

@@ -18,15 +18,16 @@ from cachewright.design.written.choices import (
     depends_on,
     levels_of,
     lifetime_of,
-    limits_met,
+    role_of,
     scope_of,
     staleness_of,
-    value_of,
 )
 from cachewright.design.written.facts import Known, change_interval, known
 from cachewright.design.written.keys import Keyed, Scoped, given_pattern, key_patterns
 from cachewright.design.written.observed import relieved
+from cachewright.design.written.remarks import remark
 from cachewright.design.written.vetoes import doubt, forbids, moment_parameters, veto
+from cachewright.design.written.worth import categories_of, granularity_of, limits_met, value_of
 from cachewright.errors import RequestError, SpecError
 from cachewright.request.backend import Backend
 from cachewright.request.model import AskedTarget, Inputs
@@ -36,7 +37,7 @@ from cachewright.spec.document import Document
 from cachewright.spec.keys import KeyPatternError
 from cachewright.spec.model import CachingSpecification
 from cachewright.spec.strategy import StrategyOverride, TtlOverride
-from cachewright.spec.target import compile_plan, target_name
+from cachewright.spec.target import compile_plan
 
 GENERATOR = "cachewright design"
 DEFAULT_TTL = 300
@@ -72,7 +73,7 @@ def design_written(
     strategy = relieved(spec.cache_strategy, inputs, said)
     spec = spec.model_copy(update={"cache_strategy": strategy, "namespace": namespace or spec.namespace})
     executable(document, spec)
-    _remarks(document, backend, settled, said)
+    remark(document, backend, settled.kept, said, spec)
     return Design(
         spec=spec,
         decisions=tuple(said.decisions),
@@ -156,6 +157,8 @@ def _target(
         said.decisions.append(Decision(subject, f"bypass_when: {', '.join(bypass)}", reason))
     if (share := value_of(target, _seconds(ttl, inputs), inputs.database_load, said)) is not None:
         rates[subject] = round(share, 4)
+    categories_of(target, said)
+    granularity_of(target, tags, said)
     said.warnings.extend(limits_met(target, backend))
     text = target.asked.update_frequency
     if text is not None and change_interval(text) is None:
@@ -187,6 +190,7 @@ def _target(
             "scope": one.scope,
             "shared": None,
             "levels": levels,
+            "role": role_of(target, levels),
             "strategy": _override(target, ttl, bound_of(target, keyed.pattern, inputs, said), inputs),
             "depends_on": tags,
             "max_staleness_seconds": target.asked.max_staleness_seconds
@@ -216,39 +220,6 @@ def _seconds(ttl: TtlOverride | None, inputs: Inputs) -> int | None:
     if ttl is not None and "duration_seconds" in ttl.model_fields_set:
         return ttl.duration_seconds
     return general.duration_seconds if general is not None else DEFAULT_TTL
-
-
-def _remarks(document: RequestDocument, backend: Backend, settled: _Settled, said: Said) -> None:
-    inputs = document.inputs
-    said.warnings[:0] = [*(f"{document.path}: {note}" for note in document.normalised), *backend.warnings]
-    if inputs.reason is not None:
-        said.decisions.insert(0, Decision("request", "reason", inputs.reason))
-    if not inputs.cache_targets and not backend.endpoints:
-        said.questions.append(
-            "What is to be cached? Name `cache_targets` (for example `- endpoint: GET /api/tasks`), or the API in "
-            "`backend_spec`. Until then nothing is cached."
-        )
-    if settled.kept:
-        said.assumptions.append(
-            "No traffic was seen: a recording (`cachewright record`) would put figures in place of assumptions."
-        )
-        said.assumptions.append(
-            "All programs that write to the database run with the cache, or TTL bounds what they change."
-        )
-    said.assumptions.extend(
-        f"{target.subject}: a loader registered as {target_name(target.asked)!r} takes `top_users` and says for whom."
-        for target in settled.kept
-        if target.asked.warm_top_users
-    )
-    tenants = inputs.multi_tenant is not None and inputs.multi_tenant.enabled
-    if tenants and (inputs.identity is None or inputs.identity.tenant is None) and settled.kept:
-        said.questions.append(
-            'Where does a request show its tenant? Until `identity: {tenant: "claim:tid"}` (or header:NAME, host) says '
-            "so, requests to the targets pass the cache by: a key without its tenant is never used."
-        )
-    for what in ("caching", "redis"):
-        if (rule := forbids(backend, what)) is not None:
-            said.warnings.append(f'{rule.source} forbids {what}, and that was obeyed: "{rule.quote}".')
 
 
 def executable(document: RequestDocument, spec: CachingSpecification) -> None:

@@ -136,6 +136,8 @@ def _moments(target: Known, _: Backend) -> NotCached | None:
     names = target.facts.nondeterministic if target.facts is not None else ()
     if target.asked.endpoint is not None and (found := _MOMENTS.search(target.place[1])) is not None:
         names = (found[0].strip("/_-"),)
+    elif target.endpoint is not None and target.endpoint.moving:
+        names = target.endpoint.moving
     if not names:
         return None
     text = (
