@@ -5,7 +5,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cachewright.simulator.curves import room_of_all, size_curve, thinned, ttl_curve
@@ -62,6 +62,7 @@ def brute_force(reads, policy, room, life):
     return found
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # on a busy machine it is the machine
 @given(streams(), st.integers(1, 40))
 def test_the_curve_over_lives_is_exact_to_the_last_read(reads, life):
     curve = ttl_curve(reads, (life, 10_000))
@@ -75,6 +76,22 @@ def test_fast_replays_hit_what_a_plain_store_hits(policy, reads, room, life):
     assert np.flatnonzero(hits(reads, policy, room, life)).tolist() == brute_force(
         reads, policy, room, life * SECOND
     )
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=80), st.integers(1, 9))
+def test_where_nothing_ends_the_shorter_way_is_the_same(policy, keys, entries):
+    reads = stream([number * SECOND for number in range(len(keys))], keys)
+    found = np.flatnonzero(hits(reads, policy, entries)).tolist()
+    assert found == brute_force(reads, policy, entries, 10**6 * SECOND)
+
+
+def test_a_sample_is_told_alike_with_and_without_the_shorter_way():
+    keys = Random(5).choices(
+        range(4_000), cum_weights=list(accumulate(1 / (n + 1) for n in range(4_000))), k=30_000
+    )
+    reads = stream([number * SECOND for number in range(len(keys))], keys)
+    assert estimate(reads, "lru", 900) == estimate(reads, "lru", 900, life=29_999.5)
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=80), st.integers(1, 9))

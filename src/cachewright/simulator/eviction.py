@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cachewright.simulator.curves import shuffled, ttl_curve
-from cachewright.simulator.stream import Flags, Stream
+from cachewright.simulator.stream import NEVER, Flags, Stream, Whole
 from cachewright.spec.strategy import EvictionType
 
 _SECOND = 1_000_000_000
@@ -29,27 +29,43 @@ _LEAST_KEYS = 200
 class _Columns:
     """What the loops need of each read: its key, and the first read whose load it could still be given.
 
-    `sizes` is None where all are equal; `room` is then in entries.
+    `since` is None where that is any of them: nothing expires, changes or is dropped. `sizes` is None where all are
+    equal; `room` is then in entries.
     """
 
     keys: list[int]
-    since: list[int]
+    since: list[int] | None
     sizes: list[int] | None
     room: int
     dropped: frozenset[int]
 
+    @property
+    def bounds(self) -> list[int]:
+        """`since` for every read."""
+        return [0] * len(self.keys) if self.since is None else self.since
+
     @classmethod
     def of(cls, reads: Stream, room: int, life: int) -> _Columns:
-        floor = np.maximum(reads.changed, reads.times - life)
-        since = np.searchsorted(reads.times, floor, side="right")
+        lasting = _lasts(reads, life)
         one = len(reads) > 0 and int(reads.sizes.min()) == int(reads.sizes.max()) > 0
         return cls(
             reads.keys.tolist(),
-            since.tolist(),
+            None if lasting else _since(reads, life),
             None if one else reads.sizes.tolist(),
             room // int(reads.sizes[0]) if one else room,
             frozenset(np.flatnonzero(~reads.keeps).tolist()),
         )
+
+
+def _lasts(reads: Stream, life: int) -> bool:
+    """Whether what was loaded once answers all reads of its key, as long as there is room."""
+    return bool(life > reads.span and reads.keeps.all() and reads.changed.max(initial=NEVER) == NEVER)
+
+
+def _since(reads: Stream, life: int) -> list[int]:
+    floor = np.maximum(reads.changed, reads.times - life)
+    found: list[int] = np.searchsorted(reads.times, floor, side="right").tolist()
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +79,8 @@ class Range:
 
 def hits(reads: Stream, policy: EvictionType, room: float, life: float | None = None) -> Flags:
     """Which reads hit a store of `room` bytes whose entries live `life` seconds: exact."""
-    lasting = _FOREVER if life is None else int(min(life * _SECOND, _FOREVER))
     found = np.ones(len(reads), dtype=bool)
-    found[_POLICIES[policy](_Columns.of(reads, int(min(room, _FOREVER)), lasting))] = False
+    found[_POLICIES[policy](_Columns.of(reads, int(min(room, _FOREVER)), _nanoseconds(life)))] = False
     return found
 
 
@@ -89,24 +104,43 @@ def estimate(
     little else is left of the room, or of the keys, everything is replayed and the range is one point.
     """
     counts = np.bincount(reads.keys)
+    lasting = _nanoseconds(life)
     hottest = np.zeros(len(counts), dtype=bool)
     hottest[np.argpartition(counts, -_EXACT)[-_EXACT:] if len(counts) > _EXACT else slice(None)] = True
-    sizes = np.zeros(len(counts), dtype=np.int64)
-    sizes[reads.keys] = reads.sizes
-    left = room - float(sizes[hottest].sum())
+    resident = np.flatnonzero(hottest[reads.keys])
+    left = room - _room_of(reads, resident, len(counts))
     if left < room / 2 or share * np.count_nonzero(counts) < _LEAST_KEYS or share >= 1:
         exact = rate(reads, policy, room, life)
         return Range(exact, exact, exact)
-    resident = reads.part(np.flatnonzero(hottest[reads.keys]))
-    lasting = _FOREVER / _SECOND if life is None else life
-    sure = ttl_curve(resident, (lasting,), hold_out=False).hits[0] * resident.reads
+    weight = float(reads.weights[resident].sum())
+    sure = weight * _resident_rate(reads, resident, len(counts), lasting)
     found = []
     for seed in range(seeds):
         chosen = (shuffled(np.arange(len(counts)), seed) < np.uint64(share * 2**64)) & ~hottest
         part = reads.part(np.flatnonzero(chosen[reads.keys]))
         tail = rate(part, policy, left * share, life) if len(part) else 0.0
-        found.append((sure + tail * (reads.reads - resident.reads)) / (reads.reads or 1.0))
+        found.append((sure + tail * (reads.reads - weight)) / (reads.reads or 1.0))
     return Range(float(np.median(found)), min(found), max(found))
+
+
+def _room_of(reads: Stream, chosen: Whole, keys: int) -> float:
+    """The bytes that the keys of the `chosen` reads take."""
+    sizes = np.zeros(keys, dtype=np.int64)
+    sizes[reads.keys[chosen]] = reads.sizes[chosen]
+    return float(sizes.sum())
+
+
+def _resident_rate(reads: Stream, chosen: Whole, keys: int, life: int) -> float:
+    """The share of the `chosen` reads that hit where their keys are never evicted."""
+    if not _lasts(reads, life):
+        return ttl_curve(reads.part(chosen), (life / _SECOND,), hold_out=False).hits[0]
+    weights, first = reads.weights[chosen], np.zeros(keys)
+    first[reads.keys[chosen][::-1]] = weights[::-1]  # the last one to be written is the first that was read
+    return 1.0 - float(first.sum()) / (float(weights.sum()) or 1.0)
+
+
+def _nanoseconds(life: float | None) -> int:
+    return _FOREVER if life is None else int(min(life * _SECOND, _FOREVER))
 
 
 def best_possible(reads: Stream, entries: int) -> float:
@@ -135,11 +169,29 @@ def best_possible(reads: Stream, entries: int) -> float:
 
 
 def _lru(columns: _Columns) -> list[int]:
+    if columns.since is None and columns.sizes is None:
+        return _plain_lru(columns.keys, columns.room)
     return _queue(columns, renew=True)
 
 
 def _fifo(columns: _Columns) -> list[int]:
     return _queue(columns, renew=False)
+
+
+def _plain_lru(keys: list[int], room: int) -> list[int]:
+    """The misses where entries of one size last until they are evicted."""
+    held: OrderedDict[int, None] = OrderedDict()
+    move, leave = held.move_to_end, held.popitem
+    missed: list[int] = []
+    for place, key in enumerate(keys):
+        if key in held:
+            move(key)
+            continue
+        missed.append(place)
+        held[key] = None
+        if len(held) > room:
+            leave(last=False)
+    return missed
 
 
 def _queue(columns: _Columns, *, renew: bool) -> list[int]:
@@ -150,7 +202,7 @@ def _queue(columns: _Columns, *, renew: bool) -> list[int]:
     missed: list[int] = []
     get, move, miss = filled.get, filled.move_to_end, missed.append
     sizes, room, dropped = columns.sizes, columns.room, columns.dropped
-    for place, key, since in zip(range(len(columns.keys)), columns.keys, columns.since, strict=True):
+    for place, key, since in zip(range(len(columns.keys)), columns.keys, columns.bounds, strict=True):
         if get(key, -1) >= since:
             if renew:
                 move(key)
@@ -181,7 +233,7 @@ def _lfu(columns: _Columns) -> list[int]:
     queue: list[tuple[int, int, int]] = []
     missed: list[int] = []
     sizes = columns.sizes
-    for place, key, since in zip(range(len(columns.keys)), columns.keys, columns.since, strict=True):
+    for place, key, since in zip(range(len(columns.keys)), columns.keys, columns.bounds, strict=True):
         lives = filled.get(key, -1) >= since
         if not lives:
             missed.append(place)
