@@ -18,6 +18,7 @@ fsync = off
 wal_level = logical
 max_prepared_transactions = 10
 max_connections = 200
+shared_preload_libraries = 'pg_stat_statements'
 """
 
 

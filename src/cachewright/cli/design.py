@@ -123,15 +123,26 @@ def design(
             help="Let the cache load what clients ask for next, as the TRACE shows it, and refill hot keys.",
         ),
     ] = False,
+    statements: Annotated[
+        str | None,
+        typer.Option(
+            "--statements",
+            help="pg_stat_statements beside the TRACE: a CSV file, or the URL of the database.",
+            metavar="FILE|URL",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Design a specification: what to cache and what not, and the evidence for every choice.
 
-    The evidence is a TRACE, a written request, the specifications of a project, or several of them. Nothing is
-    connected to and no code is written: what executes the design is `cachewright serve`.
+    The evidence is a TRACE, a written request, the specifications of a project, or several of them. Nothing but
+    the database of --statements is connected to, and no code is written: what executes the design is
+    `cachewright serve`.
     """
     from cachewright.cli.output import say, working, write_text
     from cachewright.design.budget import Budget
+    from cachewright.design.server_load import with_server_load
+    from cachewright.evidence.readers.server_load import counts_of
     from cachewright.evidence.tracereader import read_trace
     from cachewright.jobs.designing import asked, designed, revised, scored_by
     from cachewright.jobs.memory import without_collector
@@ -145,7 +156,7 @@ def design(
 
     at = moment(now)
     if trace is None:
-        _without_a_trace(report, request or project, ahead=ahead)
+        _without_a_trace(report, request or project, ahead=ahead, statements=statements is not None)
     wanted = None if request is None and project is None else asked(request, project)
     if standing is not None:
         if wanted is None or trace is not None:
@@ -160,6 +171,7 @@ def design(
         write_interfaces(revision.design.spec)
         _tell(revision.design, revision.text, output, rationale, as_json=as_json, revision=revision)
         return
+    counted = () if statements is None else counts_of(statements)
     with working("Analysing and replaying …"), without_collector():
         seen = None if trace is None else read_trace(trace, most=most or None)
         found = designed(
@@ -170,6 +182,8 @@ def design(
             budget=Budget(memory_of(memory), redis=redis, workers=workers, stale=stale),
             ahead=ahead,
         )
+        if statements is not None and seen is not None:
+            found = with_server_load(found, seen, counted)
     if report is not None:
         from cachewright.report import report as page
 
@@ -182,7 +196,7 @@ def design(
         say(f"next: cachewright check {output}{'' if trace is None else f' --trace {trace}'}")
 
 
-def _without_a_trace(report: Path | None, other: Path | None, *, ahead: bool) -> None:
+def _without_a_trace(report: Path | None, other: Path | None, *, ahead: bool, statements: bool) -> None:
     """Raise `typer.BadParameter` for what only a TRACE can tell."""
     if other is None:
         raise typer.BadParameter("give a TRACE, --request FILE or --project DIR", param_hint="TRACE")
@@ -190,6 +204,10 @@ def _without_a_trace(report: Path | None, other: Path | None, *, ahead: bool) ->
         raise typer.BadParameter("needs a TRACE: a report shows a forecast", param_hint="--report")
     if ahead:
         raise typer.BadParameter("needs a TRACE: it shows what follows what", param_hint="--warm-ahead")
+    if statements:
+        raise typer.BadParameter(
+            "needs a TRACE: it is compared with what was recorded", param_hint="--statements"
+        )
 
 
 def _tell(
