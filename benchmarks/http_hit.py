@@ -1,10 +1,11 @@
-"""An HTTP hit beside a bare ASGI application that sends the same bytes: requests per second and their ratio.
+"""An HTTP hit beside a bare ASGI application that sends the same bytes, and beside others' hits: ratios of requests.
 
     python benchmarks/http_hit.py [--rounds 5] [--seconds 1.0] [--connections 16]
 
-Two uvicorn processes run on loopback, one at a time under load, in turn: the pairs share whatever else the machine
-does meanwhile. The cached application is FastAPI with a bearer token, a scope for each user and 6 KB of JSON; every
-hit is answered only because the application accepted that token before. The load comes from plain sockets.
+Uvicorn processes run on loopback, one at a time under load, in turn: they share whatever else the machine does
+meanwhile. Others are decorators on the same endpoint, in memory; those that are not installed are left out. The
+cached application is FastAPI with a bearer token, a scope for each user and 6 KB of JSON; every hit is answered only
+because the application accepted that token before. The load comes from plain sockets.
 """
 
 import argparse
@@ -19,13 +20,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
 _ENVIRONMENT = "CACHEWRIGHT_BENCHMARK"
-_START_SECONDS = 20.0
+_START_SECONDS = 90.0
 _SPECIFICATION = {
     "caching_specification": {
         "namespace": "benchmark",
@@ -63,16 +65,12 @@ def request() -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
-def cached() -> Any:
-    """The application with its cache, in memory."""
+def application(decorate: Callable[[Any], Any] = lambda endpoint: endpoint) -> Any:
+    """The application without our cache, its endpoint decorated."""
     from fastapi import Depends, FastAPI
     from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
     from sqlalchemy import create_engine, select
     from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
-
-    from cachewright.integrations.install import Installed
-    from cachewright.integrations.surroundings import Surroundings
-    from cachewright.spec.document import loads_spec
 
     class Base(DeclarativeBase):
         pass
@@ -96,12 +94,51 @@ def cached() -> Any:
         return str(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["sub"])
 
     @app.get("/users/{user_id}/notes")
+    @decorate
     def notes(user_id: int, who: Annotated[str, Depends(user)], page: int = 1) -> dict[str, Any]:
         with Session(engine) as session:
             found = session.execute(select(Note.id, Note.text).where(Note.user_id == user_id))
             return {"user": who, "page": page, "notes": [{"id": i, "text": text} for i, text in found]}
 
-    return Installed(app, loads_spec(json.dumps(_SPECIFICATION)), Surroundings(workers=1))
+    return app
+
+
+def cached() -> Any:
+    """The application with its cache, in memory."""
+    from cachewright.integrations.install import Installed
+    from cachewright.integrations.surroundings import Surroundings
+    from cachewright.spec.document import loads_spec
+
+    return Installed(application(), loads_spec(json.dumps(_SPECIFICATION)), Surroundings(workers=1))
+
+
+def with_fastapi_cache() -> Any:
+    """The same under fastapi-cache2, in memory."""
+    from fastapi_cache import FastAPICache
+    from fastapi_cache.backends.inmemory import InMemoryBackend
+    from fastapi_cache.decorator import cache
+
+    FastAPICache.init(InMemoryBackend())
+    return application(cache(expire=300))
+
+
+def with_cashews() -> Any:
+    """The same under cashews, in memory; it decorates coroutine functions only."""
+    import functools
+
+    from cashews import Cache
+
+    cache = Cache()
+    cache.setup("mem://")
+
+    def decorate(endpoint: Any) -> Any:
+        @functools.wraps(endpoint)
+        async def notes(*args: Any, **kwargs: Any) -> Any:
+            return endpoint(*args, **kwargs)
+
+        return cache(ttl=300, key="notes:{user_id}:{who}:{page}")(notes)
+
+    return application(decorate)
 
 
 def bare() -> Any:
@@ -188,24 +225,39 @@ def rate(port: int, seconds: float, connections: int) -> float:
 
 
 def measure(rounds: int, seconds: float, connections: int) -> None:
-    """Print the rates of both, in pairs, and the median of their ratios."""
+    """Print the rates of all, turn by turn, and the medians of their ratios."""
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         directory = Path(name)
-        ours = stack.enter_context(served("cached", directory))
-        head, _, body = [ask(ours) for _ in range(3)][-1].partition(b"\r\n\r\n")
+        ports = {"hit": stack.enter_context(served("cached", directory))}
+        head, _, body = [ask(ports["hit"]) for _ in range(3)][-1].partition(b"\r\n\r\n")
         lines = [line.decode("latin-1").split(": ", 1) for line in head.split(b"\r\n")]
         headers = [pair for pair in lines[1:] if pair[0] not in ("date", "server")]
         answer = [int(lines[0][0].split()[1]), headers, body.decode("latin-1")]
         (directory / "answer.json").write_text(json.dumps(answer))
-        beside = stack.enter_context(served("bare", directory))
+        ports["bare"] = stack.enter_context(served("bare", directory))
+        for other, module in (("fastapi-cache2", "fastapi_cache"), ("cashews", "cashews")):
+            if find_spec(module) is not None:
+                (directory / other).mkdir()
+                ports[other] = stack.enter_context(served(other, directory / other))
         print(f"a response of {len(body)} bytes, {connections} connections")
-        pairs = []
+        turns = []
         for number in range(rounds + 1):
-            pair = rate(beside, seconds, connections), rate(ours, seconds, connections)
-            if number:  # the first pair warms up
-                pairs.append(pair)
-                print(f"bare {pair[0]:8.0f}/s   hit {pair[1]:8.0f}/s   ratio {pair[1] / pair[0]:.3f}")
-        print(f"median ratio {statistics.median(own / other for other, own in pairs):.3f}")
+            turn = {which: rate(port, seconds, connections) for which, port in ports.items()}
+            if number:  # the first turn warms up
+                turns.append(turn)
+                print("   ".join(f"{which} {per_second:.0f}/s" for which, per_second in turn.items()))
+        for which, bar in (("bare", 0.7), ("fastapi-cache2", 8), ("cashews", 5)):
+            if which in ports:
+                ratio = statistics.median(turn["hit"] / turn[which] for turn in turns)
+                print(f"median ratio hit / {which} {ratio:.3f} ≥ {bar}")
+
+
+_SERVERS: dict[str, Callable[[], Any]] = {
+    "cached": cached,
+    "bare": bare,
+    "fastapi-cache2": with_fastapi_cache,
+    "cashews": with_cashews,
+}
 
 
 def main() -> None:
@@ -216,7 +268,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--connections", type=int, default=16)
-    parser.add_argument("--serve", choices=("cached", "bare"), help=argparse.SUPPRESS)
+    parser.add_argument("--serve", choices=tuple(_SERVERS), help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.serve is None:
@@ -224,8 +276,7 @@ def main() -> None:
         return
     import uvicorn
 
-    app = cached() if given.serve == "cached" else bare()
-    uvicorn.run(app, port=given.port, log_level="error", access_log=False, lifespan="off")
+    uvicorn.run(_SERVERS[given.serve](), port=given.port, log_level="error", access_log=False, lifespan="off")
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ class Home:
             return await work()
         home = self._claim(here)
         if home is here:
-            return await self._at_home(work)
+            return await (work() if self._started else self._at_home(work))
         if not self._engine.shared:
             return await work()
         try:

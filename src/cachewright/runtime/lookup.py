@@ -91,7 +91,7 @@ class LookupRequest:
     @property
     def all_tags(self) -> tuple[str, ...]:
         """Its tags, and that of its credential where an acceptance is at stake."""
-        if self.acceptance_name is None or self.credential is None:
+        if not self.needs_acceptance or self.credential is None:
             return self.tags
         return tuple(dict.fromkeys((*self.tags, credential_tag(self.credential))))
 
@@ -154,6 +154,8 @@ class _Found:
     @property
     def own_tags(self) -> tuple[str, ...]:
         """The tags of what was found."""
+        if self.accepted is None:
+            return () if self.entry is None else tuple(self.entry.tokens)
         records = [record for record in (self.entry, self.accepted) if record is not None]
         return tuple(dict.fromkeys(tag for record in records for tag in record.tokens))
 
@@ -227,7 +229,8 @@ class Lookups:
         """
         if self._core.alone or self._core.store is None:
             return await self._remote(request, mint=mint)
-        return await (self._together if mint else self._together_unminted).ask(request.key, request)
+        name = (request.key, self._core.tokens.mark())
+        return await (self._together if mint else self._together_unminted).ask(name, request)
 
     async def _remote(self, request: LookupRequest, *, mint: bool) -> Lookup:
         core = self._core
@@ -236,6 +239,7 @@ class Lookups:
         mark, sent = core.tokens.mark(), core.boottime()
         if core.alone:
             found = self._own(request, mint=mint)
+            mark = core.tokens.mark()  # to make room for them may have ended the trust in what was under way
             await self._descend(request, found)
             unasked, tokens = self._unasked(request, found), core.tokens
             found.tokens.update(tokens.mint(unasked, core.mint) if mint else tokens.known(unasked))
@@ -284,9 +288,13 @@ class Lookups:
         if self._forget_changed(found, answer.tokens):  # somebody else may have stored it again since
             answer = await store.read(_missing(request, found), asked)
         self._decode(request, answer, found)
-        own = {*request.all_tags, *found.own_tags}
-        found.tokens = {t: token for t, token in answer.tokens.items() if t in own or t not in request.guards}
-        found.guards = {t: token for t, token in answer.tokens.items() if t in request.guards}
+        found.tokens = dict(answer.tokens)
+        if request.guards:
+            own = {*request.all_tags, *found.own_tags}
+            found.tokens = {
+                t: token for t, token in answer.tokens.items() if t in own or t not in request.guards
+            }
+            found.guards = {t: token for t, token in answer.tokens.items() if t in request.guards}
         await self._descend(request, found)
         unasked = self._unasked(request, found)
         if unasked:  # its own tags decide, whatever was predicted: a second trip

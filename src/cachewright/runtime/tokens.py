@@ -60,6 +60,8 @@ class LocalTokens:
         with self._lock:
             if not self._unchanged(mark, tokens):
                 return None
+            if tokens.items() <= self._known.items():
+                return self._epoch
             others = [tag for tag, token in tokens.items() if self._copy(tag) not in {token, None}]
             if others:
                 self._touch(others)
@@ -71,8 +73,9 @@ class LocalTokens:
 
     def agree(self, tokens: Mapping[str, bytes]) -> bool:
         """Whether every one of these tokens equals the local copy."""
-        known = self._known
-        return all(known.get(tag) == token or self._kept(tag, token) for tag, token in tokens.items())
+        if tokens.items() <= self._known.items():
+            return True
+        return all(self._kept(tag, token) for tag, token in tokens.items())
 
     def _kept(self, tag: str, token: bytes) -> bool:
         """Whether this is among the older tokens: asked for now, it is one of the others again."""

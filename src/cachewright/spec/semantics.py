@@ -310,7 +310,7 @@ def retry_wait(policy: Policy, failures: int, dice: float) -> float | None:
 
 def current(own: Mapping[str, Token], now: Mapping[str, Token]) -> bool:
     """Whether every tag still carries the token it had before the load; an absent token is a changed one."""
-    return all(now.get(tag) == token for tag, token in own.items())
+    return own.items() <= now.items()
 
 
 def accepted(acceptance: Acceptance | None, tokens: Mapping[str, Token], now: float) -> bool:
