@@ -54,6 +54,26 @@ def test_figures_of_all_workers_and_invalidations(shell, opened, monkeypatch):
     assert (refused.returncode, "does not let us in" in refused.stderr) == (3, True)
 
 
+def test_servers_targets_and_switches(shell, opened):
+    asked = shell.run("servers", opened.url)
+    assert asked.returncode == 1  # a plain server has unlimited memory, which no specification asks for
+    assert "unlimited" in asked.stdout
+    assert "maxmemory" in asked.stdout
+    told = json.loads(shell.run("servers", opened.url, "--json").stdout)
+    assert [one["role"] for one in told["servers"]] == ["master"]
+    name = "GET /items/{item_id}"
+    assert "switched off" in shell.run("targets", opened.url, "--off", name).stdout
+    for _ in range(50):
+        if f"switched off: {name}" in shell.run("stats", opened.url).stdout:
+            break
+    else:
+        raise AssertionError(shell.run("stats", opened.url).stdout)
+    on = json.loads(shell.run("targets", opened.url, "--on", name, "--json").stdout)
+    assert [one["switched_off"] for one in on["targets"]] == [False]
+    unknown = shell.run("targets", opened.url, "--off", "GET /nothing")
+    assert (unknown.returncode, name in unknown.stderr) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("url", "code", "said"),
     [

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from cachewright.cli.tables import UNKNOWN, milliseconds, percent, table
+from cachewright.cli.tables import UNKNOWN, milliseconds, percent, table, texts
 
 _MOST_KEYS = 10
 _STYLES = {"healthy": "green", "degraded": "yellow", "down": "red"}
@@ -17,6 +17,13 @@ _STYLES = {"healthy": "green", "degraded": "yellow", "down": "red"}
 def figures(stats: Mapping[str, Any]) -> list[RenderableType]:
     """Everything that fits a screen: the state, the alarms, the targets."""
     shown: list[RenderableType] = [_state(stats), *(_alarm(alarm) for alarm in stats["alarms"])]
+    if refusals := stats["counters"]["refusals"]:
+        counts = ", ".join(f"{code} {count:,}" for code, count in sorted(refusals.items()))
+        shown.append(Text(f"the server has refused commands: {counts}", style="yellow"))
+    if off := sorted(
+        {name for worker in stats["workers"] if worker["alive"] for name in worker["off"] or ()}
+    ):
+        shown.append(Text(f"switched off: {', '.join(off)}", style="yellow"))
     shown += ["", _targets(stats["targets"])]
     if stats["hot_keys"]:
         shown += ["", _hot_keys(stats["hot_keys"])]
@@ -70,6 +77,44 @@ def _targets(targets: Mapping[str, Mapping[str, Any]]) -> RenderableType:
             max(own["misses"], key=own["misses"].__getitem__, default=UNKNOWN),
         )
     return made
+
+
+def servers(found: Mapping[str, Any]) -> list[RenderableType]:
+    """The servers, and where they differ from the specification."""
+    numbers = ("memory MiB", "of MiB", "ops/s", "hit rate", "evicted", "clients")
+    made = table("", "server", "policy", *numbers, right=numbers)
+    for one in found["servers"]:
+        made.add_row(
+            Text(f"{one['role'] or UNKNOWN} {one['version'] or ''}".strip()),
+            one["maxmemory_policy"] or UNKNOWN,
+            _mebibytes(one["used_bytes"]),
+            "unlimited" if one["maxmemory_bytes"] == 0 else _mebibytes(one["maxmemory_bytes"]),
+            _number(one["operations_per_second"]),
+            percent(one["hit_rate"]),
+            _number(one["evicted"]),
+            _number(one["clients"]),
+        )
+    rows = ((one["field"], str(one["specified"]), str(one["found"]), one["advice"]) for one in found["drift"])
+    differs = texts("Differs from the specification", ("field", "specified", "found", "advice"), rows)
+    return [made, "", differs] if found["drift"] else [made]
+
+
+def targets(found: Iterable[Mapping[str, Any]]) -> RenderableType:
+    """What is cached, and what is switched off or cannot be."""
+    made = table("", "target", "scope", "levels", "ttl s", "state", right=("ttl s",))
+    for one in found:
+        state = "switched off" if one["switched_off"] else one["problem"] or one["mode"]
+        ttl = UNKNOWN if one["ttl_seconds"] is None else f"{one['ttl_seconds']:,.0f}"
+        made.add_row(Text(one["name"]), one["scope"], ", ".join(one["levels"]), ttl, Text(state))
+    return made
+
+
+def _mebibytes(count: int | None) -> str:
+    return UNKNOWN if count is None else f"{count / 2**20:,.1f}"
+
+
+def _number(count: int | None) -> str:
+    return UNKNOWN if count is None else f"{count:,}"
 
 
 def _hot_keys(keys: Sequence[Mapping[str, Any]]) -> RenderableType:

@@ -105,7 +105,7 @@ class Invalidations:
             await asyncio.to_thread(self._journal.add, tags)
             self._core.stats.pending()
             log.warning(
-                "an invalidation could not be delivered; its %d tags are left alone until it is", len(tags)
+                "an invalidation could not be delivered; until it is, its tags (%d) are left alone", len(tags)
             )
         self._core.drop(tags)
         self._core.stats.invalidated(len(tags))

@@ -123,6 +123,16 @@ def test_one_is_enough_where_truth_is_at_stake(name, reading):
     assert changes(found, reading, Reading(at=1)) == [(0, True), (1, False)]
 
 
+def test_a_server_that_refuses_for_want_of_room_is_full_whatever_this_process_holds():
+    high, stats, window = rule("high_memory_usage", threshold=0.8), Stats(), Window()
+    calm = window.read(stats.snapshot(), Reading(at=0, memory_share=0.1))
+    stats.store_refused("OOM")
+    full = window.read(stats.snapshot(), Reading(at=1, memory_share=0.1))
+    later = window.read(stats.snapshot(), Reading(at=62, memory_share=0.1))
+    assert [one.memory_share for one in (calm, full, later)] == [0.1, 1.0, 0.1]
+    assert changes(high, calm, full, later) == [(1, True), (62, False)]
+
+
 def test_a_cache_that_pauses_is_not_away():
     away = rule("cache_unavailable")
     assert away.severity == "critical"

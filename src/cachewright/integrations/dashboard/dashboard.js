@@ -68,6 +68,8 @@ function figure(name, value, more, state) {
   return make("div", [make("dt", name), said]);
 }
 
+const refused = (stats) => (sum(stats.counters.refusals) ? `, refused: ${why(stats.counters.refusals)}` : "");
+
 function showNow(stats) {
   const { performance, cache_size: held, operations, health } = stats.metrics;
   const state = { healthy: "good", degraded: "warn", down: "bad" }[health.cache_status];
@@ -84,7 +86,7 @@ function showNow(stats) {
     figure("Memory", size(held.memory_used_bytes), `${health.memory_pressure}, of ${size(held.max_memory_bytes)}`),
     figure("Invalidations", whole(stats.counters.invalidations), `${whole(stats.counters.tags)} tags`),
     figure("Evictions", whole(stats.counters.evictions), `${whole(stats.counters.expiries)} expiries`),
-    figure("Store errors", whole(stats.counters.errors), `${whole(stats.counters.timeouts)} timeouts`, stats.counters.errors ? "warn" : ""),
+    figure("Store errors", whole(stats.counters.errors), `${whole(stats.counters.timeouts)} timeouts${refused(stats)}`, stats.counters.errors || refused(stats) ? "warn" : ""),
   );
 }
 

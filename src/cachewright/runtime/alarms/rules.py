@@ -17,9 +17,9 @@ class Reading:
 
     `at` is the time (s, of any clock that never goes back), `lookups` counts since the start of the process. All
     else is of the last minute: `recent` lookups, accesses to what is somebody else's (`denied`), hits that an audit
-    found to be `wrong`. `memory_share` is of the limit; `hit_rate_off` is how far the hit rate lies under its
-    forecast, from 0 to 1; `pending` invalidations wait for their delivery. For `away` seconds neither the store has
-    answered nor word of invalidations come, or one of them.
+    found to be `wrong`. `memory_share` is of the limit, all of it where the server refuses for want of room;
+    `hit_rate_off` is how far the hit rate lies under its forecast, from 0 to 1; `pending` invalidations wait for their
+    delivery. For `away` seconds the store has not answered, or word of invalidations has not come.
     """
 
     at: float

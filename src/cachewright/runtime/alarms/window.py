@@ -10,6 +10,8 @@ from typing import Any
 from cachewright.runtime.alarms.rules import Reading
 
 SPAN = 60.0
+#: What a server says that has no room: it is full, whatever this process holds itself.
+_FULL = "OOM"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,7 @@ class _Totals:
     seconds: float = 0.0
     denied: int = 0
     wrong: int = 0
+    full: int = 0
 
 
 class Window:
@@ -39,8 +42,10 @@ class Window:
         before = self._samples[0][1]
         self._samples.append((now.at, totals))
         lookups, operations = totals.lookups - before.lookups, totals.operations - before.operations
+        full = totals.full > before.full
         return replace(
             now,
+            memory_share=1.0 if full else now.memory_share,
             lookups=totals.lookups,
             recent=lookups,
             hit_rate=(totals.hits - before.hits) / lookups if lookups else None,
@@ -60,4 +65,5 @@ def _totals(counted: Mapping[str, Any]) -> _Totals:
         seconds=sum(one["seconds"] for one in timed),
         denied=counted["denied"],
         wrong=counted["wrong"],
+        full=counted["refusals"].get(_FULL, 0),
     )
