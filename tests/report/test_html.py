@@ -293,3 +293,16 @@ def test_markup_escapes_what_is_not_markup() -> None:
         == f'<p data-label="1 &lt; 2">{inner}&amp;</p>'
     )
     assert element("br") == Markup("<br>")
+
+
+def test_bytes_that_moved_are_told_where_they_are_known():
+    page = report(
+        {**FORECAST, "bytes": {"served": 12_345_678, "stored": 900, "from_shared": None, "to_shared": None}}
+    )
+    assert "12.3 MB" in page
+    assert "900 B" in page
+    assert "Sent by Redis" not in page
+    assert "Sent by Redis" in report(
+        {**FORECAST, "bytes": {"served": 1, "stored": 1, "from_shared": 1, "to_shared": 1}}
+    )
+    assert "Bytes moved" not in report(FORECAST)

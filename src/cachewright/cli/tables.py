@@ -96,18 +96,12 @@ def moved(document: Mapping[str, Any]) -> str:
     found = document["bytes"]
     if found is None:
         return ""
-    text = f"served from the cache {_bytes(found['served'])}, stored in it {_bytes(found['stored'])}"
+    from cachewright.report.words import size
+
+    text = f"served from the cache {size(found['served'])}, stored in it {size(found['stored'])}"
     if found["from_shared"] is not None:
-        text += f"; sent by Redis {_bytes(found['from_shared'])}, taken by it {_bytes(found['to_shared'])}"
+        text += f"; sent by Redis {size(found['from_shared'])}, taken by it {size(found['to_shared'])}"
     return text
-
-
-def _bytes(number: int) -> str:
-    size, units = float(number), iter(("B", "kB", "MB", "GB"))
-    unit = next(units)
-    while size >= 1000 and unit != "GB":
-        size, unit = size / 1000, next(units)
-    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
 
 
 def written(found: Sequence[Mapping[str, Any]]) -> Table:

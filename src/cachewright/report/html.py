@@ -20,6 +20,7 @@ from cachewright.report.words import (
     milliseconds,
     percent,
     plural,
+    size,
     summary_of,
 )
 
@@ -83,6 +84,7 @@ def report(
         element("div", plots.durations(routes), plots.hit_rates(routes), class_="plots"),
         _routes(routes),
         _database(figures.get("database") or {}),
+        _moved(figures.get("bytes") or {}),
         _correctness(figures),
         _cached(said),
         curves.curves(said.get("shapes") or {}),
@@ -178,6 +180,22 @@ def _database(database: Mapping[str, Any]) -> Child:
         saved = None if not before or after is None else 1 - after / before
         rows.append((words, [shown(before), shown(after), percent(saved, 1)]))
     return [element("h2", "Database"), _table(["", "Without cache", "With cache", "Saved"], rows)]
+
+
+_MOVES = (
+    ("served", "Answers from the cache"),
+    ("stored", "Stored in the cache"),
+    ("from_shared", "Sent by Redis"),
+    ("to_shared", "Taken by Redis"),
+)
+
+
+def _moved(found: Mapping[str, Any]) -> Child:
+    """The bytes of answers that moved; where they lay is known of a replay with workers alone."""
+    rows: list[tuple[Child, list[Child]]] = [
+        (words, [size(found[name])]) for name, words in _MOVES if found.get(name) is not None
+    ]
+    return [element("h2", "Bytes moved"), _table(["", "In all"], rows)] if rows else None
 
 
 def _correctness(figures: Mapping[str, Any]) -> Child:

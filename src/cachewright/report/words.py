@@ -48,6 +48,15 @@ def count(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:,.0f}"
 
 
+def size(number: float) -> str:
+    """`12.3 MB`."""
+    units = iter(("B", "kB", "MB", "GB"))
+    unit = next(units)
+    while number >= 1000 and unit != "GB":
+        number, unit = number / 1000, next(units)
+    return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+
+
 def plural(number: int, thing: str) -> str:
     """`1 answer`, `2 answers`."""
     return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"

@@ -1,5 +1,6 @@
 """From logs, HAR files and OpenAPI documents to traces, and what is made of these."""
 
+import gzip
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -292,3 +293,46 @@ def test_spans_tell_routes_durations_and_sql(run, tmp_path, http, db):
         ]
         == []
     )
+
+
+@pytest.mark.parametrize(
+    ("start", "filler"),
+    [
+        (b'{"log": {"entries": [', b'{"request": {}},'),
+        (b'{"resourceSpans": [', b'{"scopeSpans": []},'),
+    ],
+    ids=["har", "otlp"],
+)
+def test_a_document_that_unpacks_without_end_is_refused(run, tmp_path, monkeypatch, start, filler):
+    monkeypatch.setattr("cachewright.evidence.readers.files.MOST_AT_ONCE", 1_000_000)
+    path = tmp_path / "bomb.json.gz"
+    path.write_bytes(gzip.compress(start + filler * 200_000))
+    assert path.stat().st_size < 50_000
+    assert "more than" in run("import", path, "--out", tmp_path / "t.trace", code=2).err
+
+
+@pytest.mark.parametrize("start", ['{"log": {"entries": ', '{"resourceSpans": '])
+def test_a_document_that_is_nested_without_end_is_refused(run, tmp_path, start):
+    path = tmp_path / "deep.json"
+    path.write_text(start + "[" * 100_000)
+    run("import", path, "--out", tmp_path / "t.trace", code=2)
+
+
+def test_spans_on_lines_and_laid_out_are_the_same(run, tmp_path):
+    span = {
+        "traceId": "1", "spanId": "2", "kind": 2, "startTimeUnixNano": "1700000000000000000",
+        "endTimeUnixNano": "1700000000005000000",
+        "attributes": [
+            {"key": "http.request.method", "value": {"stringValue": "GET"}},
+            {"key": "url.path", "value": {"stringValue": "/a"}},
+            {"key": "http.response.status_code", "value": {"intValue": "200"}},
+        ],
+    }  # fmt: skip
+    document = {"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}
+    for name, text in (
+        ("lines", "\n".join([json.dumps(document)] * 2)),
+        ("laid_out", json.dumps({"resourceSpans": document["resourceSpans"] * 2}, indent=2)),
+    ):
+        (tmp_path / f"{name}.json").write_text(text)
+        run("import", tmp_path / f"{name}.json", "--out", tmp_path / f"{name}.trace")
+        assert len(read_trace(tmp_path / f"{name}.trace").requests) == 2

@@ -18,6 +18,8 @@ _GZIP, _ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 LONGEST_LINE = 65_536
 #: Zstandard is unpacked in memory, at most so many bytes of it; plain text and gzip are read as they come.
 MOST_UNPACKED = 512 << 20
+#: One JSON document of a file; in memory it takes several times as much.
+MOST_AT_ONCE = 128 << 20
 
 
 @contextmanager
@@ -51,6 +53,30 @@ def _unpacked(file: IO[bytes], first: bytes) -> IO[bytes]:
                 f"damaged Zstandard data, or more than {most} of it: unpack it first ({error})"
             ) from error
     return file
+
+
+def document(path: Path) -> bytes:
+    """All of a file that has to be read at once, within bounds whatever it unpacks to. Raises `EvidenceError`."""
+    with opened(path) as file:
+        found = file.read(MOST_AT_ONCE + 1)
+    if len(found) > MOST_AT_ONCE:
+        raise EvidenceError(
+            f"{path}: more than {MOST_AT_ONCE >> 20} MB in one document",
+            hint="Save less at once, or spans as one document on each line.",
+        )
+    return found
+
+
+def documents(path: Path) -> Iterator[bytes]:
+    """The lines of a file, each of which is a document of its own within the same bounds. Raises `EvidenceError`."""
+    with opened(path) as file:
+        while raw := file.readline(MOST_AT_ONCE + 1):
+            if len(raw) > MOST_AT_ONCE:
+                raise EvidenceError(
+                    f"{path}: more than {MOST_AT_ONCE >> 20} MB in one line", hint="Save less at once."
+                )
+            if raw.strip():
+                yield raw
 
 
 def lines(path: Path) -> Iterator[tuple[int, str | None]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from cachewright.errors import EvidenceError
 from cachewright.evidence.readers.access_log import directives
-from cachewright.evidence.readers.files import opened
+from cachewright.evidence.readers.files import document
 from cachewright.evidence.readers.visits import Skipped, Visit
 
 _CREDENTIALS = ("authorization", "cookie", "x-api-key", "api-key", "x-auth-token")
@@ -20,14 +20,12 @@ _CREDENTIALS = ("authorization", "cookie", "x-api-key", "api-key", "x-auth-token
 
 def visits(path: Path, skipped: Skipped) -> Iterator[Visit]:
     """The requests of one archive. Raises `EvidenceError` for a file that is none."""
-    with opened(path) as file:
-        try:
-            told = json.load(file)
-            entries = told["log"]["entries"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise EvidenceError(
-                f"{path}: no HAR file", hint="Save one from the network view of a browser's developer tools."
-            ) from error
+    try:
+        entries = list(json.loads(document(path))["log"]["entries"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise EvidenceError(
+            f"{path}: no HAR file", hint="Save one from the network view of a browser's developer tools."
+        ) from error
     for number, entry in enumerate(entries, start=1):
         try:
             yield _visit(entry)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cachewright.errors import EvidenceError
-from cachewright.evidence.readers.files import opened
+from cachewright.evidence.readers.files import document, documents
 from cachewright.evidence.readers.visits import Query, Skipped, Visit
 
 _SERVER = (2, "SPAN_KIND_SERVER")
@@ -29,8 +29,8 @@ def visits(path: Path, skipped: Skipped) -> Iterator[Visit]:
     """The requests that servers' spans tell of, each with the statements below it. Raises `EvidenceError`."""
     servers: dict[str, list[_Span]] = defaultdict(list)
     queries: dict[str, list[_Span]] = defaultdict(list)
-    for document in _documents(path):
-        for span in _spans(document):
+    for told in _documents(path):
+        for span in _spans(told):
             attributes = _attributes(span)
             if _first(attributes, _TEXT) is not None:
                 queries[str(span.get("traceId"))].append((span, attributes))
@@ -46,18 +46,27 @@ def visits(path: Path, skipped: Skipped) -> Iterator[Visit]:
 
 
 def _documents(path: Path) -> Iterator[dict[str, Any]]:
-    with opened(path) as file:
-        text = file.read().decode("utf-8", "replace")
+    """One document on each line, or one that is all of the file."""
     try:
-        found = [json.loads(text)]
-    except ValueError:
-        try:
-            found = [json.loads(line) for line in text.splitlines() if line.strip()]
-        except ValueError as error:
-            raise EvidenceError(
-                f"{path}: no OTLP JSON", hint="Give what the collector's file exporter wrote."
-            ) from error
-    yield from (document for document in found if isinstance(document, dict))
+        for number, line in enumerate(documents(path)):
+            try:
+                found = json.loads(line)
+            except ValueError:
+                if number:
+                    raise
+                found = json.loads(document(path))  # it is laid out over many lines
+                yield from _told(found)
+                return
+            yield from _told(found)
+    except (ValueError, RecursionError) as error:
+        raise EvidenceError(
+            f"{path}: no OTLP JSON", hint="Give what the collector's file exporter wrote."
+        ) from error
+
+
+def _told(found: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(found, dict):
+        yield found
 
 
 def _spans(document: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cachewright.errors import EvidenceError, SurroundingsError
-from cachewright.evidence.readers.files import opened
+from cachewright.evidence.readers.files import document
 
 #: Asked of the server; `total_time` is what versions before 13 call it.
 QUERY = (
@@ -17,7 +17,6 @@ QUERY = (
     " JOIN pg_database AS d ON d.oid = s.dbid WHERE d.datname = current_database()"
 )
 _TIMES = ("total_exec_time", "total_time")
-_MOST = 256 << 20
 _HINT = (
     "Export it with: COPY (SELECT query, calls, total_exec_time FROM pg_stat_statements) TO STDOUT CSV HEADER"
 )
@@ -39,9 +38,8 @@ def counts_of(source: str) -> tuple[Counted, ...]:
 
 def counted_in(path: Path) -> tuple[Counted, ...]:
     """The rows of a CSV file with a header. Raises `EvidenceError`."""
-    with opened(path) as file:
-        text = file.read(_MOST).decode("utf-8", "replace")
-    csv.field_size_limit(_MOST)
+    text = document(path).decode("utf-8", "replace")
+    csv.field_size_limit(len(text) + 1)
     try:
         return tuple(_counted(csv.DictReader(io.StringIO(text), strict=True)))
     except (KeyError, ValueError, TypeError, csv.Error) as error:
