@@ -131,17 +131,27 @@ def design(
             metavar="FILE|URL",
         ),
     ] = None,
+    plans: Annotated[
+        str | None,
+        typer.Option(
+            "--plans",
+            help="Ask this database for the plans of the recorded queries: which indexes come before a cache.",
+            metavar="URL",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Design a specification: what to cache and what not, and the evidence for every choice.
 
     The evidence is a TRACE, a written request, the specifications of a project, or several of them. Nothing but
-    the database of --statements is connected to, and no code is written: what executes the design is
+    the databases of --statements and --plans is connected to, and no code is written: what executes the design is
     `cachewright serve`.
     """
     from cachewright.cli.output import say, working, write_text
     from cachewright.design.budget import Budget
+    from cachewright.design.indexes import with_indexes
     from cachewright.design.server_load import with_server_load
+    from cachewright.evidence.readers.plans import whole_tables
     from cachewright.evidence.readers.server_load import counts_of
     from cachewright.evidence.tracereader import read_trace
     from cachewright.jobs.designing import asked, designed, revised, scored_by
@@ -156,7 +166,7 @@ def design(
 
     at = moment(now)
     if trace is None:
-        _without_a_trace(report, request or project, ahead=ahead, statements=statements is not None)
+        _without_a_trace(report, request or project, ahead=ahead, asks=(statements or plans) is not None)
     wanted = None if request is None and project is None else asked(request, project)
     if standing is not None:
         if wanted is None or trace is not None:
@@ -184,6 +194,8 @@ def design(
         )
         if statements is not None and seen is not None:
             found = with_server_load(found, seen, counted)
+        if plans is not None and seen is not None:
+            found = with_indexes(found, seen, whole_tables(plans, seen))
     if report is not None:
         from cachewright.report import report as page
 
@@ -196,7 +208,7 @@ def design(
         say(f"next: cachewright check {output}{'' if trace is None else f' --trace {trace}'}")
 
 
-def _without_a_trace(report: Path | None, other: Path | None, *, ahead: bool, statements: bool) -> None:
+def _without_a_trace(report: Path | None, other: Path | None, *, ahead: bool, asks: bool) -> None:
     """Raise `typer.BadParameter` for what only a TRACE can tell."""
     if other is None:
         raise typer.BadParameter("give a TRACE, --request FILE or --project DIR", param_hint="TRACE")
@@ -204,9 +216,9 @@ def _without_a_trace(report: Path | None, other: Path | None, *, ahead: bool, st
         raise typer.BadParameter("needs a TRACE: a report shows a forecast", param_hint="--report")
     if ahead:
         raise typer.BadParameter("needs a TRACE: it shows what follows what", param_hint="--warm-ahead")
-    if statements:
+    if asks:
         raise typer.BadParameter(
-            "needs a TRACE: it is compared with what was recorded", param_hint="--statements"
+            "need a TRACE: they are about what was recorded", param_hint="--statements, --plans"
         )
 
 
