@@ -1,6 +1,7 @@
 """`simulate` with several workers, a Redis that is away, and a recording that is too large for all of it."""
 
 import json
+import sqlite3
 
 import pytest
 from tests.analysis.builder import TodoTraffic
@@ -38,3 +39,22 @@ def test_a_sample_says_that_it_is_one(command, job):
 def test_a_fault_nobody_knows_is_refused(command, job):
     code, _, said = command(*job, "--fault", "redis-slow=3s")
     assert (code, "redis-down=60s" in said) == (2, True)
+
+
+def test_a_design_asks_the_database_beside_the_recording(command, job, tmp_path):
+    trace = job[-1]
+    (tmp_path / "statements.csv").write_text("query,calls,total_time\nDELETE FROM news WHERE id = $1,9,1.5\n")
+    with sqlite3.connect(tmp_path / "shop.db") as connection:
+        connection.execute("CREATE TABLE tasks (id integer PRIMARY KEY, owner_id, status, title)")
+        connection.execute("CREATE TABLE users (id integer PRIMARY KEY, name)")
+        connection.execute("CREATE TABLE news (id integer PRIMARY KEY, title)")
+        connection.executemany("INSERT INTO tasks VALUES (?, ?, '', '')", ((n, n) for n in range(2_000)))
+    connection.close()
+    database = f"sqlite:///{tmp_path}/shop.db"
+    code, _, said = command(
+        "design", trace, "--statements", str(tmp_path / "statements.csv"), "--plans", database
+    )
+    assert code == 0
+    assert "news was written to 9 times" in said
+    assert "CREATE INDEX ON tasks (owner_id)" in said
+    assert command("design", "--project", str(tmp_path), "--plans", database)[0] == 2

@@ -93,3 +93,8 @@ def test_a_database_that_does_not_answer_is_said_without_its_password(url):
     with pytest.raises(SurroundingsError) as refused:
         whole_tables(url, recorded("sqlite", "qmark", "?"))
     assert "s3cret" not in f"{refused.value} {refused.value.hint}"
+
+
+def test_a_database_without_the_tables_of_the_recording_is_refused(tmp_path):
+    with pytest.raises(SurroundingsError, match="understands none"):
+        whole_tables(f"sqlite:///{tmp_path}/empty.db", recorded("sqlite", "qmark", "?"))

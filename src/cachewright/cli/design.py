@@ -15,8 +15,12 @@ import typer
 from cachewright.cli.options import AsJson
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cachewright.design.result import Design
     from cachewright.design.written.revision import Revision
+    from cachewright.evidence.readers.server_load import Counted
+    from cachewright.evidence.trace import Trace
     from cachewright.spec.model import CachingSpecification
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(k|m|g)?i?b?")
@@ -149,9 +153,6 @@ def design(
     """
     from cachewright.cli.output import say, working, write_text
     from cachewright.design.budget import Budget
-    from cachewright.design.indexes import with_indexes
-    from cachewright.design.server_load import with_server_load
-    from cachewright.evidence.readers.plans import whole_tables
     from cachewright.evidence.readers.server_load import counts_of
     from cachewright.evidence.tracereader import read_trace
     from cachewright.jobs.designing import asked, designed, revised, scored_by
@@ -192,10 +193,8 @@ def design(
             budget=Budget(memory_of(memory), redis=redis, workers=workers, stale=stale),
             ahead=ahead,
         )
-        if statements is not None and seen is not None:
-            found = with_server_load(found, seen, counted)
-        if plans is not None and seen is not None:
-            found = with_indexes(found, seen, whole_tables(plans, seen))
+        if seen is not None:
+            found = _with_database(found, seen, counted, plans)
     if report is not None:
         from cachewright.report import report as page
 
@@ -206,6 +205,16 @@ def design(
     _tell(found, dumps_spec(found.spec), output, rationale, as_json=as_json)
     if output is not None:
         say(f"next: cachewright check {output}{'' if trace is None else f' --trace {trace}'}")
+
+
+def _with_database(found: Design, trace: Trace, counted: Sequence[Counted], plans: str | None) -> Design:
+    """`found` with what the database says beside the recording, as far as it was asked."""
+    from cachewright.design.indexes import with_indexes
+    from cachewright.design.server_load import with_server_load
+    from cachewright.evidence.readers.plans import whole_tables
+
+    told = with_server_load(found, trace, counted) if counted else found
+    return told if plans is None else with_indexes(told, trace, whole_tables(plans, trace))
 
 
 def _without_a_trace(report: Path | None, other: Path | None, *, ahead: bool, asks: bool) -> None:

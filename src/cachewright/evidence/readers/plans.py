@@ -24,6 +24,9 @@ LEAST_ROWS = 1_000
 _SELECTIVE = 0.1
 
 
+_HINT = "give the URL of a PostgreSQL or SQLite database with the tables of the recording, and a driver as psycopg"
+
+
 @dataclass(frozen=True, slots=True)
 class WholeTable:
     """A query (`text`, by its number) for which all `rows` of a table are read, and the columns it compares."""
@@ -49,12 +52,14 @@ def whole_tables(url: str, trace: Trace) -> tuple[WholeTable, ...]:
     except (SQLAlchemyError, ImportError) as error:
         raise SurroundingsError(
             f"the database cannot be asked for plans: {type(error).__name__}",
-            hint="give the URL of a PostgreSQL or SQLite database with the tables of the recording, and a driver "
-            "that waits (psycopg)",
+            hint=_HINT,
         ) from None  # the message of a driver may hold the password
 
 
 def _whole_tables(connection: Connection, trace: Trace) -> Iterator[WholeTable]:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    understood = strange = 0
     name = connection.dialect.name
     scanned = {"postgresql": _by_postgresql, "sqlite": _by_sqlite}.get(name)
     if scanned is None:
@@ -67,22 +72,27 @@ def _whole_tables(connection: Connection, trace: Trace) -> Iterator[WholeTable]:
             pinned.setdefault(read.table.rpartition(".")[2], set()).update(
                 column for column, _ in read.pinned
             )
-        for table, rows in scanned(connection, trace.texts[number]):
+        try:
+            found = list(scanned(connection, trace.texts[number]))
+        except (
+            SQLAlchemyError
+        ):  # a table that is not there, or a value that was hashed and does not fit its column
+            strange += 1
+            continue
+        understood += 1
+        for table, rows in found:
             if rows >= LEAST_ROWS and pinned.get(table):
                 yield WholeTable(number, table, tuple(sorted(pinned[table])), rows)
+    if strange and not understood:
+        raise SurroundingsError("the database understands none of the recorded queries", hint=_HINT)
 
 
 def _by_postgresql(connection: Connection, text: StatementText) -> Iterator[tuple[str, int]]:
-    from sqlalchemy.exc import SQLAlchemyError
-
     sql, keys = normalise(text.sql, text.paramstyle, dialect=text.dialect)
     for at in reversed(range(len(keys))):
         sql = sql.replace(f":{MARK}{at}", f"${at + 1}")
-    try:
-        with connection.begin_nested():
-            found = connection.exec_driver_sql(f"EXPLAIN (GENERIC_PLAN, FORMAT JSON) {sql}").scalar_one()
-    except SQLAlchemyError:  # a value that was hashed does not fit its column
-        return
+    with connection.begin_nested():
+        found = connection.exec_driver_sql(f"EXPLAIN (GENERIC_PLAN, FORMAT JSON) {sql}").scalar_one()
     for node in _nodes((json.loads(found) if isinstance(found, str) else found)[0]["Plan"]):
         if node.get("Node Type") == "Seq Scan" and "Filter" in node:
             table = str(node["Relation Name"])
