@@ -3,11 +3,14 @@
 import asyncio
 import os
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from pathlib import Path
 
 from cachewright import BlockingCache, Cache, Settings
+from cachewright.runtime.strategies import WriteBack
 
 CALM = Settings(read_timeout=5.0, connect_timeout=5.0, l1_lease=30.0)
 #: A child that takes so long hangs.
@@ -95,5 +98,47 @@ def lock_taken(url: str, namespace: str) -> None:
     cache.close()
 
 
+def written_back(url: str, namespace: str) -> None:
+    """A resource that writes back, in use when the process forks: parent and child store what each has accepted."""
+    cache = Cache(url, namespace=namespace, settings=CALM)
+    with tempfile.TemporaryDirectory() as name:
+        table = Path(name, "table")
+
+        def store(key: int, value: str, version: int) -> bool:
+            with table.open("a") as file:
+                file.write(f"{key}={value}\n")
+            return True
+
+        plan = WriteBack(journal=str(Path(name, "journal")), interval=3600.0, batch=10**6)
+        rows = cache.resource("rows", load=lambda key: None, store=store, strategy=plan, ttl=60)
+
+        async def writes(key: int, value: str) -> str:
+            await asyncio.wait_for(rows.set(key, value), HANG)
+            return f"{await rows.get(key)} {rows.backlog().pending}"
+
+        async def in_child() -> str:
+            async with cache:
+                return await writes(2, "child")
+
+        async def parent() -> None:
+            async with cache:
+                await writes(1, "parent")
+                await asyncio.to_thread(os.waitpid, child(lambda: in_thread(in_child)), 0)
+                sys.stdout.write(f"{table.read_text().split()} {await writes(3, 'parent')}\n")
+
+        asyncio.run(parent())
+        sys.stdout.write(f"{sorted(table.read_text().split())} {list(Path(name, 'journal').iterdir())}\n")
+
+
+def in_thread(work: Callable[[], Coroutine[object, object, object]]) -> object:
+    """The result of `work` on a loop of its own: the thread that forked seems to run one."""
+    said: list[object] = []
+    apart = threading.Thread(target=lambda: said.append(asyncio.run(work())), daemon=True)
+    apart.start()
+    apart.join(2 * HANG)
+    return said[0]
+
+
 if __name__ == "__main__":
-    {"made_before": made_before, "loop_runs": loop_runs, "lock_taken": lock_taken}[sys.argv[1]](*sys.argv[2:])
+    programs = (made_before, loop_runs, lock_taken, written_back)
+    {program.__name__: program for program in programs}[sys.argv[1]](*sys.argv[2:])

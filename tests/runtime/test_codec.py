@@ -89,6 +89,16 @@ def test_foreign_bytes_are_a_miss(codec, blob):
         codec.decode_acceptance(blob, "tasks", "aa")
 
 
+@given(st.sampled_from(SEALINGS), st.binary(max_size=40) | st.just(b"\x91\xa2\x00\x80"))
+def test_a_body_of_any_bytes_under_a_good_seal_is_a_miss(sealing, body):
+    """Who has the key, or where there is none, may have written anything: texts that are none included."""
+    codec = Codec("todo", **sealing)
+    with pytest.raises(CodecError):
+        codec.decode_entry(codec._frame(b"entry", ("k",), body), "k")
+    with pytest.raises(CodecError):
+        codec.decode_acceptance(codec._frame(b"acceptance", ("k", "c"), body), "k", "c")
+
+
 @given(CODECS, ENTRIES, st.text(max_size=50))
 def test_an_entry_of_another_key_is_a_miss(codec, entry, key):
     if key != entry.key:

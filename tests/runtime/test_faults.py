@@ -211,10 +211,13 @@ async def test_the_last_minute_is_invalidated_again_after_a_reconnection(make_ca
     assert (await get(two, request(), answers(b"new"))).payload == b"new"
 
 
-async def test_garbage_on_the_bus_makes_nothing_trusted(make_cache, server, namespace):
+@pytest.mark.parametrize(
+    "garbage", [b"\xffgarbage", b"\x92\xa2\x00\x80\x91\xa2\x00\x80"], ids=["none", "no text"]
+)
+async def test_garbage_on_the_bus_makes_nothing_trusted(make_cache, server, namespace, garbage):
     cache = await make_cache(l1_lease=30.0)
     await get(cache, request(), answers(b"old"))
-    server.publish(f"{namespace}:1:bus", b"\xffgarbage")
+    server.publish(f"{namespace}:1:bus", garbage)
     await until(lambda: cache.lookup_local(request()) is None)
     assert (await get(cache, request(), answers(b"new"))).source == "l1"
 

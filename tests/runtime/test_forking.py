@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
         ("made_before", ["changed 1", "new"]),
         ("loop_runs", ["[cachewright.MISSING, 1, 2, 3]", "2"]),
         ("lock_taken", ["[1, True, 2, 0]", "2"]),
+        ("written_back", ["child 1", "['2=child'] parent 2", "['1=parent', '2=child', '3=parent'] []"]),
     ],
 )
 def test_a_forked_process_has_a_cache_of_its_own_and_hears_the_others(program, said, valkey_url, namespace):

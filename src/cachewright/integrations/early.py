@@ -97,7 +97,7 @@ class Early:
         if entry.opened is None:
             try:
                 answer = Answer.unpack(entry.payload)
-            except msgspec.DecodeError:
+            except (msgspec.DecodeError, UnicodeDecodeError):
                 return None
             self._parts.cache.standings.opened(entry, answer, len(entry.payload))
         return entry.opened  # type: ignore[no-any-return]  # nobody else opens what is filled here

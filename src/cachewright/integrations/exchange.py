@@ -127,7 +127,7 @@ class Exchange:
         assert found.tier is not None
         try:
             answer = Answer.unpack(found.payload)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             return await self._missed(ends, found, Reason.ABSENT, fill=True)
         reason = self._unfit(answer)
         if reason is not None:

@@ -144,7 +144,7 @@ class Bus:
     def _received(self, message: bytes) -> None:
         try:
             word = _message.decode(message)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             self._on_gap(False)  # somebody said something: whatever it was, trust nothing older
             return
         if word.origin == self._origin:

@@ -190,7 +190,7 @@ class Codec:
         packed = self._seal.open(head, kind, names, memoryview(data)[_HEAD.size :])
         try:
             return decoder.decode(_decompress(method, packed, length))
-        except (msgspec.MsgspecError, cramjam.DecompressionError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, cramjam.DecompressionError) as error:
             raise CodecError("the body does not fit") from error
 
 

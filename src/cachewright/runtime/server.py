@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from cachewright.errors import StoreUnavailableError, SurroundingsError
+from cachewright.runtime.forking import start_anew_in_children
 from cachewright.runtime.settings import Clock, Settings, boottime
 from cachewright.runtime.stats import Stats
 
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
 class Server:
     """One Redis or Valkey, for one event loop. `timeout` (s) bounds a connection and an answer, each.
 
-    Nothing is connected before the first exchange. Raises `SurroundingsError` where redis-py is missing.
+    Nothing is connected before the first exchange; a forked process has a connection of its own. Raises
+    `SurroundingsError` where redis-py is missing.
     """
 
     def __init__(self, url: str, *, timeout: float, clock: Clock = boottime) -> None:
@@ -28,7 +31,12 @@ class Server:
 
         settings = Settings(read_timeout=timeout, connect_timeout=timeout)
         self._timeout = 2 * timeout
-        self._wire = Wire(url, settings, clock=clock, stats=Stats())
+        self._make = partial(Wire, url, settings, clock=clock, stats=Stats())
+        self._forked()
+        start_anew_in_children(self._forked)
+
+    def _forked(self) -> None:
+        self._wire = self._make()
 
     async def send(self, commands: Sequence[Command], *, insist: bool = False) -> list[Reply]:
         """Replies in their places, errors among them. `insist` tries although the server failed lately.

@@ -16,6 +16,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from cachewright.errors import SurroundingsError, WriteNotAcceptedError
+from cachewright.runtime.forking import start_anew_in_children
 from cachewright.runtime.strategies.records import Damage, Done, Record, Write, frame, read, remaining
 from cachewright.runtime.tasks import Tasks
 from cachewright.spec.keys import escape
@@ -43,10 +44,20 @@ class FileJournal:
     def __init__(self, directory: Path, resource: str, *, compact_at: int = _COMPACT_AT) -> None:
         self._stem = escape(resource)
         self._directory = directory
-        self._files = _Files(directory, self._stem, compact_at)
+        self._compact_at = compact_at
+        self._begin()
+        start_anew_in_children(self._forked)
+
+    def _begin(self) -> None:
+        self._files = _Files(self._directory, self._stem, self._compact_at)
         self._waiting: list[_Asked] = []
         self._committing = False
         self._tasks = Tasks()
+
+    def _forked(self) -> None:
+        """The file is the parent's, and so is its lock, which is to end with the parent."""
+        self._files.leave()
+        self._begin()
 
     @property
     def damaged(self) -> int:
@@ -207,6 +218,12 @@ class _Files:
         if before[1] is not None:
             before[1].unlink(missing_ok=True)
             os.close(before[0])
+
+    def leave(self) -> None:
+        """Close the file as it is, without a look at it."""
+        if self._path is not None:
+            os.close(self._file)
+            self._path = None
 
     def close(self) -> None:
         if self._path is None:

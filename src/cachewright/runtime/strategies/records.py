@@ -56,7 +56,7 @@ def unpack(data: bytes) -> Record | None:
     """The record that `pack` made these bytes from; None where they are none."""
     try:
         return _decoder.decode(data)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
 
 

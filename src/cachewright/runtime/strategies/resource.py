@@ -6,11 +6,13 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 from cachewright.errors import UsageError
 from cachewright.runtime.entries import Entries
+from cachewright.runtime.forking import start_anew_in_children
 from cachewright.runtime.settings import Clock, boottime
 from cachewright.runtime.strategies.cached import Cached
 from cachewright.runtime.strategies.journal import WriteJournal
@@ -89,7 +91,8 @@ class Resource(Generic[K, V]):
             _refuse_ambiguity(name, plan, versioning)
             self._through = Through(plan, cached, order)
             return
-        self._back = Back(
+        self._make = partial(
+            Back,
             plan,
             cached,
             Coding(ValueCodec(key_type), ValueCodec(value_type)),
@@ -99,6 +102,13 @@ class Resource(Generic[K, V]):
             clock=clock,
             dice=dice,
         )
+        self._forked()
+        start_anew_in_children(self._forked)
+
+    def _forked(self) -> None:
+        """What its parent accepted the parent stores; a child begins with nothing, on a loop of its own."""
+        self._loop = self._starting = None
+        self._back = self._make()
 
     async def start(self) -> None:
         """Take over, and begin to store, what earlier processes accepted; only a write-back has anything to do.
