@@ -7,17 +7,21 @@ from dataclasses import dataclass
 
 import msgspec
 
-from cachewright.capture.asgi import Message, Send
+from cachewright.capture.asgi import Message, Scope, Send
 
 _encoder = msgspec.msgpack.Encoder()
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True):
-    """A whole response, as the route itself gave it."""
+    """A whole response, as the route itself gave it.
+
+    `session` says that the route looked into its session: the middleware that keeps it adds to such answers.
+    """
 
     status: int
     headers: tuple[tuple[bytes, bytes], ...]
     body: bytes
+    session: bool = False
 
     def header(self, name: bytes) -> bytes | None:
         """The first header of this (lower-case) name."""
@@ -40,6 +44,18 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
     def unpack(cls, payload: bytes) -> Answer:
         """The answer of an entry's payload. Raises `msgspec.DecodeError`."""
         return _decoder.decode(payload)
+
+    def after(self, scope: Scope) -> Answer:
+        """The answer, with what the route did to `scope` before it gave it."""
+        looked = getattr(scope.get("session"), "accessed", False)
+        return msgspec.structs.replace(self, session=True) if looked else self
+
+    def repeat(self, scope: Scope) -> None:
+        """Do to `scope` what the route did before it gave this answer."""
+        if self.session:
+            look = getattr(scope.get("session"), "mark_accessed", None)
+            if look is not None:
+                look()
 
     async def send(self, send: Send) -> None:
         """Send it: two messages."""

@@ -135,8 +135,9 @@ class Dressing:
         headers = (*answer.headers, *fields)
         etag, asked = dict(fields).get(b"etag"), header_of(scope, "if-none-match")
         if etag is None or asked is None or not _matches(asked, etag.decode("latin-1")):
-            return Answer(answer.status, headers, answer.body)
-        return Answer(304, tuple(field for field in headers if field[0].lower() not in _OF_BODIES), b"")
+            return Answer(answer.status, headers, answer.body, answer.session)
+        kept = tuple(field for field in headers if field[0].lower() not in _OF_BODIES)
+        return Answer(304, kept, b"", answer.session)
 
 
 def _vary(field: str) -> str:

@@ -48,6 +48,7 @@ class Early:
             return None
         if routed is not None:
             bound.placed.put(routed)
+            answer.repeat(routed)
         parts.cache.stats.hit(bound.request.target, "l1", parts.wall() - asked)
         if parts.onlooker is not None and bound.visit is not None:
             parts.onlooker.hit(bound.visit)

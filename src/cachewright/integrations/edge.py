@@ -90,9 +90,10 @@ class Edge:
                         exchange.request, exchange.context, exchange.plain or sought, passing.answer
                     )
                 case Answer():
+                    sought.repeat(scope)
                     await sought.send(send)
                 case Turn():
-                    loading = Loading(exchange, sought, self._parts.wall())
+                    loading = Loading(exchange, sought, self._parts.wall(), scope)
                     noted = partial(noting_the_body, receive, exchange)
                     await loading.run(partial(app, scope, noted), send)
                     if loading.filled:

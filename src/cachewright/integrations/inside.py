@@ -123,7 +123,8 @@ class Stored(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it, then run what dependencies have scheduled."""
-        del scope, receive
+        del receive
+        self._answer.repeat(scope)
         await self._answer.send(send)
         if self.background is not None:
             await self.background()
@@ -229,7 +230,7 @@ class Inside:
         sought = await exchange.seek(self._ends, found)
         if not isinstance(sought, Turn):
             return sought
-        self._loading = Loading(exchange, sought, self._began)
+        self._loading = Loading(exchange, sought, self._began, self.scope)
         self._loading.open()
         return None
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
-from cachewright.capture.asgi import Message, Send
+from cachewright.capture.asgi import Message, Scope, Send
 from cachewright.integrations.answers import Answer, HeldBack
 from cachewright.integrations.binding import CONDITIONS, is_conditional
 from cachewright.integrations.exchange import Exchange, Turn
@@ -30,11 +30,12 @@ _CONDITION_READS = frozenset(f"header:{name}" for name in CONDITIONS)
 
 @dataclass(slots=True)
 class Loading:
-    """The load of one request, whose `turn` it is since `began` (wall s)."""
+    """The load of one request, whose `turn` it is since `began` (wall s); `scope` is that of its route."""
 
     exchange: Exchange
     turn: Turn
     began: float
+    scope: Scope
     filled: bool = False
     lifetime: float | None = None
 
@@ -107,7 +108,9 @@ class Loading:
         ):
             return None
         parts.cache.stats.stood_in(target.name, failure)
-        return Answer.unpack(found.payload)
+        answer = Answer.unpack(found.payload)
+        answer.repeat(self.scope)
+        return answer
 
     async def _refuse_credential(self, status: int) -> None:
         """The application refused a credential that it had accepted: nothing it was accepted for holds."""
@@ -173,7 +176,7 @@ class Loading:
 
     async def _stored(self, answer: Answer, learned: tuple[str, ...], used: Used) -> bytes | None:
         parts, lookup = self.exchange.parts, self.exchange.lookup
-        policy, payload, began = lookup.target.policy, answer.pack(), self.began
+        policy, payload, began = lookup.target.policy, answer.after(self.scope).pack(), self.began
         left = None if lookup.expires_at is None else max(0.0, lookup.expires_at - began)
         self.lifetime = lifetimes.entry_lifetime(
             policy,
