@@ -24,10 +24,13 @@ LEAST_CHANGES = 10
 LEAST_REPEATED = 30
 #: A route is refused where its hit rate is under this for all that the recording can tell.
 LEAST_HIT_RATE = 0.2
-#: Said where a hit rate is so near to `LEAST_HIT_RATE` that two recordings may disagree.
+#: Said where so few keys tell a hit rate that two recordings may disagree about `LEAST_HIT_RATE`.
 CLOSE = (
-    f"That is near to {LEAST_HIT_RATE:.0%}, where it begins to pay: another recording may decide otherwise."
+    f"So few keys tell that another recording may come to the other side of {LEAST_HIT_RATE:.0%}, "
+    "where it begins to pay."
 )
+#: How far off a hit rate may be of which too few keys tell to say it.
+_UNTOLD = 0.02
 #: What a hit costs in milliseconds; a route that is faster gains nothing.
 HIT_MS = 0.4
 #: A trait of this share of a route's answers is the rule and not the exception.
@@ -99,7 +102,8 @@ def by_replay(profile: Profile, outcome: RouteOutcome, *, tolerated: float | Non
 
 def at_the_bar(outcome: RouteOutcome) -> bool:
     """Whether another recording of as much traffic may come to the other side of `LEAST_HIT_RATE`."""
-    return abs(_rate(outcome) - LEAST_HIT_RATE) <= 2 * (outcome.margin or 0.0)
+    margin = _UNTOLD if outcome.margin is None else outcome.margin
+    return abs(_rate(outcome) - LEAST_HIT_RATE) <= 2 * margin
 
 
 def _rate(outcome: RouteOutcome) -> float:

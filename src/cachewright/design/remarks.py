@@ -169,4 +169,5 @@ def _warnings(trace: Trace) -> Iterator[str]:
         )
     unowned = sum(statement.request is None for statement in trace.statements)
     if unowned:
-        yield f"{unowned} statements ran outside of any request (threads, jobs)."
+        number = "1 statement" if unowned == 1 else f"{unowned} statements"
+        yield f"{number} ran outside of any request (threads, jobs)."

@@ -64,7 +64,7 @@ def check_replaceable(path: Path, *, overwrite: bool) -> None:
     if not overwrite:
         raise EvidenceError(
             f"{path}: a trace is there already",
-            hint="Choose another file name, or ask for it to be overwritten.",
+            hint="Choose another file name, or overwrite it (--overwrite).",
         )
 
 
