@@ -225,7 +225,9 @@ def test_lists_are_loaded_before_users_are_reminded():
     found = designed({**asked(endpoint=LIST, scope="public", depends_on=["tasks"])}, reminders)
     scheduled = found.spec.cache_warming.scheduled
     assert (scheduled.schedule, scheduled.execution_window) == ("50 8 * * *", "08:50-09:10 UTC")
-    assert [query.name for query in scheduled.queries] == [LIST]
+    assert [(query.name, query.params) for query in scheduled.queries] == [(LIST, {})]
+    own = designed({**BY_USER, **asked(endpoint=LIST, depends_on=["tasks"])}, reminders)
+    assert own.spec.cache_warming.scheduled.queries[0].params == {"top_users": 100}
     assert found.spec.cache_warming.enabled
     (reason,) = [each for each in found.decisions if each.subject == "cache_warming"]
     assert "jobs.yaml reminds at 09:00" in reason.reason

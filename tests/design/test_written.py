@@ -333,7 +333,7 @@ def test_a_forecast_without_traffic_is_the_closed_formula_for_each_key_and_an_as
         asked(endpoint="GET /a", avg_query_time_ms=100, query_frequency="10/s", distinct_keys=1000)
     )
     assert found.hit_rates == {"GET /a": pytest.approx(3 / 4)}
-    assert any("evenly over its 1000 keys" in text for text in found.assumptions)
+    assert any("evenly over its 1,000 keys" in text for text in found.assumptions)
     assert designed(asked(endpoint="GET /a", avg_query_time_ms=100, query_frequency="10/s")).hit_rates == {}
 
 

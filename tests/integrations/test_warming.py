@@ -112,6 +112,7 @@ async def test_who_signs_is_declared(app):
         assert "nothing signs for them" in (await warmed(driver, "failed"))["problems"][0]
 
 
+@pytest.mark.requirement("#123", "#360", "C50", "C51", "C72")
 async def test_the_most_active_users_are_warmed_each_as_themselves(app):
     async def active_users(most):
         return ["2", {"user": "1"}, "3"][: most + 1]  # one more than was asked for

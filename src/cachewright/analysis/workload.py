@@ -10,6 +10,7 @@ import numpy as np
 
 from cachewright.analysis.exchanges import Exchange, RouteEvidence
 from cachewright.analysis.findings import Observation
+from cachewright.spec.words import count
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +80,9 @@ def observations(route: RouteEvidence, load: Workload) -> Iterator[Observation]:
     yield Observation(
         "workload",
         route.subject,
-        f"{load.requests} requests ({load.per_minute:g}/min), {load.keys} keys, {load.credentials} "
-        f"credentials; p50 {load.p50_ms:g} ms, {load.queries:g} queries and {load.database_ms:g} ms of "
-        "database time each.",
+        f"{count(load.requests, 'request')} ({load.per_minute:g}/min), {count(load.keys, 'key')}, "
+        f"{count(load.credentials, 'credential')}; p50 {load.p50_ms:g} ms, {load.queries:g} queries and "
+        f"{load.database_ms:g} ms of database time each.",
         {
             "requests": load.requests,
             "per_minute": load.per_minute,

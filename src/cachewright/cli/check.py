@@ -85,7 +85,8 @@ def check(
 
 def _fixed(spec: Path, document: Document, trace: Trace | None, known: Known) -> Document:
     from cachewright.checks.fixing import fixed
-    from cachewright.cli.output import count, say, write_text
+    from cachewright.cli.output import say, write_text
+    from cachewright.spec.words import count
 
     result = fixed(document, trace=trace, known=known)
     if result.count:
@@ -118,7 +119,8 @@ def _write(wanted: Format, found: Mapping[Path, Sequence[Finding]], *, everythin
 
 
 def _summarise(spec: Path, document: Document, findings: Sequence[Finding], *, everything: bool) -> None:
-    from cachewright.cli.output import count, say
+    from cachewright.cli.output import say
+    from cachewright.spec.words import count
 
     for note in document.normalised:
         say(f"{spec}: {note}")

@@ -242,9 +242,10 @@ def _tell(
 ) -> None:
     """Write the files that were asked for, the answer to stdout, and what is to be said about it to stderr."""
     from cachewright.cli.diff import lines
-    from cachewright.cli.output import count, say, write_json, write_text
+    from cachewright.cli.output import say, write_json, write_text
     from cachewright.cli.tables import choices, refusals
     from cachewright.design.rationale import rationale as reasons
+    from cachewright.spec.words import count
 
     if output is not None:
         write_text(output, specification)

@@ -31,10 +31,11 @@ def diff(
     as_json: AsJson = False,
 ) -> None:
     """Compare two specifications: what users notice, risk first, and whether the cache has to start empty."""
-    from cachewright.cli.output import count, say, show, write_json
+    from cachewright.cli.output import say, show, write_json
     from cachewright.spec.change import RISKS
     from cachewright.spec.difference import difference, worst
     from cachewright.spec.document import load_spec
+    from cachewright.spec.words import count
 
     found = difference(load_spec(before), load_spec(after))
     if as_json:

@@ -87,7 +87,7 @@ def _read(
     files: list[Path], out: Path, format_: Format | None, openapi: Path | None, *, overwrite: bool
 ) -> list[str]:
     """Write the trace of some logs; gives what there is to say of the lines that were skipped."""
-    from cachewright.cli.output import count, working
+    from cachewright.cli.output import working
     from cachewright.errors import NotEnoughEvidenceError
     from cachewright.evidence.hashing import Hasher
     from cachewright.evidence.readers.imported import Source, trace_of
@@ -96,6 +96,7 @@ def _read(
     from cachewright.evidence.readers.visits import Skipped
     from cachewright.evidence.recording import Recording
     from cachewright.evidence.tracerows import write_trace
+    from cachewright.spec.words import count
 
     skipped = Skipped()
     routes = declared_routes(openapi) if openapi is not None else ()

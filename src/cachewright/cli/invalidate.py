@@ -44,8 +44,9 @@ def invalidate(
 
     Exactly one subject is given, or --user together with --tenant.
     """
-    from cachewright.cli.output import count, say, write_json
+    from cachewright.cli.output import say, write_json
     from cachewright.jobs.asking import ask
+    from cachewright.spec.words import count
 
     asked: dict[str, Any] = {
         "tags": tag,

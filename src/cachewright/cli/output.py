@@ -95,11 +95,3 @@ def progressing(what: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=errors, transient=True) as bars:
         bar = bars.add_task(what, total=None)
         yield lambda done, whole: bars.update(bar, completed=done, total=whole or None)
-
-
-def count(number: int, noun: str) -> str:
-    """`1 route`, `2,000 routes`, `2 queries`."""
-    if number == 1:
-        return f"1 {noun}"
-    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
-    return f"{number:,} {plural}"

@@ -129,8 +129,8 @@ def record_with(workers: int, job: Job, bound: Listening, options: Mapping[str, 
 
 def summary(trace: Path) -> list[str]:
     """What a finished recording holds, and what to do with it."""
-    from cachewright.cli.output import count
     from cachewright.evidence.parts import all_parts
+    from cachewright.spec.words import count
 
     files = [part.path for part in all_parts(trace)]
     counted = [_counts(file) for file in files]

@@ -18,6 +18,7 @@ from cachewright.design.staleness import too_stale
 from cachewright.simulator.outcome import RouteOutcome
 from cachewright.spec.semantics import Scope
 from cachewright.spec.sensitive import secret_words, sensitive_words, session_words
+from cachewright.spec.words import count
 
 LEAST_CHANGES = 10
 #: Where fewer changes were seen, so many times the same answer must have come back.
@@ -96,7 +97,7 @@ def by_replay(profile: Profile, outcome: RouteOutcome, *, tolerated: float | Non
             f"a replay hits {rate:.0%} of lookups.{doubt}"
         )
         return _no(subject, "write_heavy", text, **figures)
-    text = f"A replay hits {rate:.0%} of {outcome.lookups} lookups{_kept_out(outcome)}.{doubt}"
+    text = f"A replay hits {rate:.0%} of {count(outcome.lookups, 'lookup')}{_kept_out(outcome)}.{doubt}"
     return _no(subject, "no_reuse", text, **figures)
 
 
@@ -242,7 +243,7 @@ def _unexplained(profile: Profile) -> NotCached | None:
 def _few_changes(profile: Profile) -> NotCached | None:
     changes, standing = profile.changes, profile.standing
     if len(standing.answers) < LEAST_REQUESTS:
-        text = f"Only {len(standing.answers)} answers could be kept under the scope {profile.scope}."
+        text = f"Only {count(len(standing.answers), 'answer')} could be kept under the scope {profile.scope}."
         return _no(profile.route.subject, "insufficient_evidence", text, answers=len(standing.answers))
     if profile.scope in (Scope.USER, Scope.TENANT) and profile.principals < LEAST_PRINCIPALS:
         text = f"Only {profile.principals} principals were seen; {LEAST_PRINCIPALS} tell users from tokens."

@@ -45,6 +45,7 @@ from cachewright.spec.model import CachingSpecification, Meta
 from cachewright.spec.strategy import CacheStrategy, EvictionOverride, StrategyOverride, TtlOverride
 from cachewright.spec.target import compile_plan
 from cachewright.spec.tenancy import Identity as IdentitySection
+from cachewright.spec.words import count
 
 Score = Callable[[CachingSpecification], Outcome]
 
@@ -329,7 +330,7 @@ def _with_findings(no: NotCached, numbered: Sequence[Finding]) -> NotCached:
 
 def _sources(trace: Trace) -> tuple[str, ...]:
     name = trace.application or "an application"
-    return (f"trace of {name}, recorded {trace.recorded_at}, {len(trace.requests)} requests",)
+    return (f"trace of {name}, recorded {trace.recorded_at}, {count(len(trace.requests), 'request')}",)
 
 
 def _namespace(application: str) -> str:

@@ -8,6 +8,7 @@ from cachewright.analysis.findings import Figure, Finding
 from cachewright.design.forecast import ALARM
 from cachewright.design.result import Design
 from cachewright.spec.cache_targets import CacheTarget
+from cachewright.spec.words import count
 
 
 def rationale(design: Design) -> str:
@@ -19,7 +20,7 @@ def _lines(design: Design) -> Iterator[str]:
     spec = design.spec
     yield f"# Why {spec.namespace} is cached this way"
     yield ""
-    yield f"{len(spec.cache_targets)} endpoints are cached, {len(design.not_cached)} are not."
+    yield f"Cached: {count(len(spec.cache_targets), 'target')}; not cached: {len(design.not_cached)}."
     yield ""
     yield from _list("Sources", design.sources)
     yield "## Cached"

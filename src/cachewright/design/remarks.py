@@ -13,6 +13,7 @@ from cachewright.design.result import NotCached
 from cachewright.evidence.trace import Trace
 from cachewright.simulator.shapes import Shape
 from cachewright.spec.semantics import Scope
+from cachewright.spec.words import count
 
 _FRAMEWORKS = ("fastapi.", "starlette.")
 _FEW_REQUESTS = 400
@@ -164,7 +165,7 @@ def _warnings(trace: Trace) -> Iterator[str]:
         yield f"{trace.dropped} events were dropped while recording: what they would have shown is missing."
     if 0 < len(trace.requests) < _FEW_REQUESTS:
         yield (
-            f"Only {len(trace.requests)} requests were recorded; designs from fewer than {_FEW_REQUESTS} "
+            f"Recorded: only {count(len(trace.requests), 'request')}; designs from fewer than {_FEW_REQUESTS} "
             "were wrong in measurements. Record longer before you rely on this."
         )
     unowned = sum(statement.request is None for statement in trace.statements)

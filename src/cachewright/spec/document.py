@@ -136,7 +136,9 @@ def _specification_node(document: Node, name: str) -> Node:
         if key.value == ROOT and found is None:
             found = value
         elif key.value == ROOT:
-            raise builder.error(key, f"the key `{ROOT}` stands here twice")
+            raise builder.error(
+                key, f"the key `{ROOT}` stands here twice", hint="put both parts below the first"
+            )
     if found is not None and len(document.value) == 1:
         return found
     other = next((key for key, _ in document.value if key.value != ROOT), document)

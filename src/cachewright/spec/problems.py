@@ -71,6 +71,9 @@ def choices_of(details: ErrorDetails) -> list[str]:
     return re.findall(r"'([^']*)'", str(details.get("ctx", {}).get("expected", "")))
 
 
+_KEYS = "write lines such as `namespace: todo` below it, indented"
+
+
 @dataclass(frozen=True, slots=True)
 class _Words:
     """Says what is wrong with a `root`, which is called `name`."""
@@ -93,17 +96,18 @@ class _Words:
                 return self._not_allowed(path, details)
             case "rejected":
                 where = (*path, *context["at"])
-                return Problem(where, f"{self._spelt(where)}: {context['message']}", context["hint"])
+                hint = context["hint"] or self._description(where)
+                return Problem(where, f"{self._spelt(where)}: {context['message']}", hint)
             case "value_error":
-                return Problem(path, f"{self._spelt(path)}: {context['error']}")
+                return Problem(path, f"{self._spelt(path)}: {context['error']}", self._description(path))
             case "too_short" | "string_too_short":
-                return Problem(path, f"{self._spelt(path)} must not be empty")
+                return Problem(path, f"{self._spelt(path)} must not be empty", self._description(path))
             case kind if kind in _EXPECTED:
                 found = _found(details["input"])
                 return Problem(
                     path,
                     f"{self._spelt(path)}: expected {_EXPECTED[kind]}, found {found}",
-                    self._description(path),
+                    self._description(path) or _KEYS,
                 )
             case _:
                 return self._out_of_range(path, details)
@@ -122,12 +126,13 @@ class _Words:
         allowed = ", ".join(choices) or str(details.get("ctx", {}).get("expected"))
         shown = repr(value) if isinstance(value, (str, int, float, bool)) else _found(value)
         meant = did_you_mean(value, choices) if isinstance(value, str) else None
-        return Problem(path, f"{self._spelt(path)} is {shown}; allowed: {allowed}", meant)
+        example = f"for example `{path[-1]}: {choices[0]}`" if choices and isinstance(path[-1], str) else None
+        return Problem(path, f"{self._spelt(path)} is {shown}; allowed: {allowed}", meant or example)
 
     def _out_of_range(self, path: Path, details: ErrorDetails) -> Problem:
         value = details["input"]
         shown = f", found {value}" if isinstance(value, (int, float)) else ""
-        hint = None
+        hint = self._description(path)
         if details.get("ctx", {}).get("le") == 1 and isinstance(value, (int, float)):
             hint = f"a share is written from 0 to 1: {value:g} % is {value / 100:g}"
         message = details["msg"].replace("Input should be", "must be")

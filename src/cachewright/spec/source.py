@@ -130,11 +130,13 @@ class Builder:
         self.positions.setdefault(path, position_of(node))
         self._values += 1
         if self._values > MAX_VALUES:
-            raise self.error(node, f"more than {MAX_VALUES} values")
+            raise self.error(node, f"more than {MAX_VALUES} values", hint="no specification is that long")
         if isinstance(node, ScalarNode):
             return self._scalar(node)
         if id(node) in self._open:
-            raise self.error(node, "an anchor that contains itself")
+            raise self.error(
+                node, "an anchor that contains itself", hint="write out what the alias stands for"
+            )
         self._open.add(id(node))
         try:
             return self._list(node, path) if isinstance(node, SequenceNode) else self._mapping(node, path)
@@ -156,7 +158,9 @@ class Builder:
         except (YAMLError, ValueError):
             shown = f"{node.value[:_SHOWN]!r}{' and so on' if len(node.value) > _SHOWN else ''}"
             raise self.error(
-                node, f"{shown} cannot be read as {str(node.tag).removeprefix(_STANDARD)}"
+                node,
+                f"{shown} cannot be read as {str(node.tag).removeprefix(_STANDARD)}",
+                hint="write the value without a tag; a text stands in quotes",
             ) from None
 
     def _list(self, node: SequenceNode, path: Path) -> list[Any]:
@@ -172,10 +176,11 @@ class Builder:
                 merged = {**_by_name(self._merged(value)), **merged}
                 continue
             if not isinstance(key, ScalarNode):
-                raise self.error(key, "a key must be a plain text")
+                raise self.error(key, "a key must be a plain text", hint="for example `scope: user`")
             if key.value in own:
                 first = self.positions[*path, key.value][0]
-                raise self.error(key, f"the key `{key.value}` stands here twice; first in line {first}")
+                twice = f"the key `{key.value}` stands here twice; first in line {first}"
+                raise self.error(key, twice, hint="keep one of them, with all that belongs to it")
             self.positions[*path, key.value] = position_of(key)
             own[key.value] = self.build(value, (*path, key.value))
         for name, (key, value) in merged.items():
@@ -194,7 +199,9 @@ class Builder:
 
     def _plain(self, node: Node, tag: str) -> None:
         if node.tag != tag:
-            raise self.error(node, f"the tag {node.tag} is not allowed here")
+            raise self.error(
+                node, f"the tag {node.tag} is not allowed here", hint="write the value without a tag"
+            )
 
 
 def _by_name(entries: Iterator[tuple[Node, Node]]) -> Mapping[str, tuple[Node, Node]]:

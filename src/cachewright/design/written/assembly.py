@@ -38,6 +38,8 @@ from cachewright.spec.warming import CacheWarming, OnStartup, Scheduled, Warming
 
 #: So many minutes before a reminder its lists are loaded.
 AHEAD = 10
+#: For so many of the most active users they are loaded, where each has their own.
+REMINDED = 100
 _OPERATIONS: tuple[Operation, ...] = ("create", "update", "delete")
 
 
@@ -306,7 +308,11 @@ def warming(inputs: Inputs, targets: Sequence[CacheTarget], standing: CacheWarmi
 def _reminded(standing: CacheWarming, targets: Sequence[CacheTarget], backend: Backend) -> CacheWarming:
     """Lists are loaded shortly before users are reminded of what is due; where no schedule was asked for."""
     queries = tuple(
-        WarmupQuery(name=target_name(target), key_pattern=target.cache_key_pattern)
+        WarmupQuery(
+            name=target_name(target),
+            key_pattern=target.cache_key_pattern,
+            params={} if target.scope == "public" else {"top_users": REMINDED},
+        )
         for target in targets
         if target.endpoint is not None and not target.subject.endswith("}")
     )

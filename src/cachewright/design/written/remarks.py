@@ -11,7 +11,7 @@ from cachewright.design.written.vetoes import forbids
 from cachewright.request.backend import Backend
 from cachewright.request.reading import RequestDocument
 from cachewright.spec.model import CachingSpecification
-from cachewright.spec.target import target_name
+from cachewright.spec.words import count
 
 _CLUSTER = (
     "Cluster facts were given. What one lookup asks for goes to each node in one trip; entries and tokens of a tag lie "
@@ -54,7 +54,8 @@ def remark(
             "All programs that write to the database run with the cache, or TTL bounds what they change."
         )
     said.assumptions.extend(
-        f"{target.subject}: a loader registered as {target_name(target.asked)!r} takes `top_users` and says for whom."
+        f"{target.subject}: the loader `active_users` says who its {count(target.asked.warm_top_users, 'user')} are, "
+        "and `warm_as` signs for them; without both, warming fails and the application runs unwarmed."
         for target in kept
         if target.asked.warm_top_users
     )

@@ -11,6 +11,7 @@ from cachewright.design.result import NotCached
 from cachewright.design.written.facts import Known, columns_of, weight
 from cachewright.request.backend import Backend, Prohibition
 from cachewright.spec.sensitive import secret_words, sensitive_words, session_words
+from cachewright.spec.words import count
 
 _MOMENTS = re.compile(
     r"(?:^|[/_\-])(?:overdue|today|tomorrow|upcoming|expired|now|due[-_]?soon|this[-_]week)(?=$|[/_\-])",
@@ -50,7 +51,7 @@ def doubt(target: Known, busy: float | None = None) -> NotCached | None:
         return NotCached(target.subject, "write_heavy", text, {"reads": 60 * rate, "writes": 60 / gap})
     if rate and target.asked.distinct_keys and rate * 3600 / target.asked.distinct_keys < 1:
         keys = target.asked.distinct_keys
-        text = f"{60 * rate:g} requests a minute over {keys} keys: hardly any is asked for twice in an hour."
+        text = f"{60 * rate:g} requests a minute over {count(keys, 'key')}: hardly any is asked for twice in an hour."
         return NotCached(target.subject, "no_reuse", text, {"keys": keys})
     return None
 

@@ -8,6 +8,7 @@ from cachewright.design.result import Decision
 from cachewright.design.written.choices import Said
 from cachewright.design.written.facts import Known, weight
 from cachewright.request.backend import Backend
+from cachewright.spec.words import count
 
 #: From this many milliseconds on a query counts as slow: more, not as many (#42).
 SLOW_MS = 100.0
@@ -47,10 +48,10 @@ def value_of(target: Known, ttl: int | None, busy: float | None, said: Said) -> 
         return None
     per_key = rate / keys * (ttl or 86_400)
     share = per_key / (1 + per_key)
-    text += f" Spread evenly over {keys} keys, {share:.0%} would be hits and {load * share:.2f} of it spared."
+    text += f" Spread evenly over {count(keys, 'key')}, {share:.0%} would be hits and {load * share:.2f} of it spared."
     said.decisions.append(Decision(subject, "value", text))
     said.assumptions.append(
-        f"{subject}: requests come at random and evenly over its {keys} keys (no recording shows them)."
+        f"{subject}: requests come at random and evenly over its {count(keys, 'key')} (no recording shows them)."
     )
     return share
 
