@@ -9,7 +9,8 @@ from cachewright.runtime.tiers import with_tiers
 from cachewright.spec.cache_targets import CacheTarget
 from cachewright.spec.document import Document
 from cachewright.spec.model import CachingSpecification
-from cachewright.spec.target import levels_of, stale_if_error, target_name
+from cachewright.spec.policies import stale_if_error
+from cachewright.spec.target import levels_of, target_name
 
 
 def specified(document: Document) -> dict[str, Specified]:

@@ -16,8 +16,8 @@ from cachewright.spec.identity import covered
 from cachewright.spec.keys import ANONYMOUS, KeyPatternError, KeyTemplate, UnboundFieldError
 from cachewright.spec.learning import NOTHING, Learning
 from cachewright.spec.model import CachingSpecification
-from cachewright.spec.semantics import NOTHING_HERE, Policy, Scope
-from cachewright.spec.strategy import Ttl
+from cachewright.spec.policies import policy_of
+from cachewright.spec.semantics import Policy, Scope
 from cachewright.spec.tags import ColumnSets, TagTemplate, TagTemplateError
 
 Values = Mapping[str, Any]
@@ -253,7 +253,7 @@ def _target(document: Document, index: int) -> Target:
         scope=scope,
         key=key,
         depends_on=depends_on,
-        policy=_policy(spec, index),
+        policy=policy_of(spec, index),
         levels=levels_of(spec, item),
         bypass=(
             *(
@@ -365,41 +365,3 @@ def _qualified(template: TagTemplate, path_fields: frozenset[str]) -> TagTemplat
 def _misread(document: Document, place: tuple[str | int, ...], error: Exception) -> SpecError:
     line, column = document.position(place) or (None, None)
     return SpecError(str(error), path=document.path, line=line, column=column)
-
-
-def _policy(spec: CachingSpecification, index: int) -> Policy:
-    item = spec.cache_targets[index]
-    ttl = spec.strategy_of(item).ttl
-    limits = [
-        limit for limit in (ttl.duration_seconds, item.max_staleness_seconds or None) if limit is not None
-    ]
-    caps = [limit for limit in (ttl.max_duration_seconds, item.max_staleness_seconds or None) if limit]
-    return Policy(
-        ttl=float(min(limits)) if limits else None,
-        jitter=ttl.jitter,
-        statuses=frozenset({200})
-        if ttl.negative_duration_seconds is None
-        else frozenset({200, *NOTHING_HERE}),
-        soft_ttl=_seconds(ttl.soft_duration_seconds),
-        early=ttl.early_refresh,
-        stale_if_error=stale_if_error(ttl, item.max_staleness_seconds or None),
-        negative_ttl=_seconds(ttl.negative_duration_seconds),
-        identity_ttl=float(spec.consistency.identity_ttl_seconds),
-        mode=item.mode,
-        longest=float(min(caps)) if ttl.sliding_window else None,
-        stale_after_invalidation=item.allow_stale_after_invalidation,
-        single_flight=item.single_flight,
-    )
-
-
-def _seconds(value: int | None) -> float | None:
-    return None if value is None else float(value)
-
-
-def stale_if_error(ttl: Ttl, max_staleness: float | None) -> float:
-    """For how long (s) after its end an entry may stand in for a load: no answer is staler than it may be."""
-    wanted = float(ttl.stale_if_error_seconds)
-    if max_staleness is None or not wanted:
-        return wanted
-    life = max_staleness if ttl.duration_seconds is None else min(max_staleness, ttl.duration_seconds)
-    return min(wanted, max_staleness - life)
