@@ -106,3 +106,18 @@ def test_queries_have_the_complexity_of_the_published_rule(sql, complexity, poin
         build.add(Call(route, sql=[(sql, [1] * sql.count("?"))], body="news"))
     (finding,) = told(build.build(), "complexity")
     assert (finding.figures["complexity"], finding.figures["points"]) == (complexity, points)
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_answers_that_are_the_same_for_everybody_are_asked_about(alike):
+    build = TraceBuilder()
+    route = build.route("GET", "/news")
+    for number in range(120):
+        body = "the same" if alike else number % 6
+        build.add(Call(route, credential=str(number % 6), sql=[("SELECT news.id FROM news", [])], body=body))
+    found = told(build.build(), "scope_over")
+    assert bool(found) is alike
+    if alike:
+        assert found[0].figures["differing"] == 0
+        assert found[0].figures["reused_apart"] == 0.95
+        assert found[0].figures["reused_shared"] == round(119 / 120, 4)

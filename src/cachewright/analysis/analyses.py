@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
 
-from cachewright.analysis import hotkeys, own_writes, queries, rhythm, timebound, workload
+from cachewright.analysis import hotkeys, over_scoped, own_writes, queries, rhythm, timebound, workload
 from cachewright.analysis.changes import changes
 from cachewright.analysis.exchanges import Exchange
 from cachewright.analysis.findings import Finding, Observation, numbered
@@ -13,6 +13,7 @@ from cachewright.analysis.identity import Identity, tenant_like
 from cachewright.analysis.journal import journal
 from cachewright.analysis.scope import key_fields, key_of
 from cachewright.analysis.study import Profile, Standing, Study, owner_of, tags_of
+from cachewright.spec.semantics import Scope
 from cachewright.spec.tags import column_sets
 
 
@@ -131,9 +132,21 @@ def findings(found: Study, judged: Mapping[str, Profile]) -> tuple[Finding, ...]
         observations.extend(rhythm.observations(standing.route, whole_key, trace, hours))
         observations.extend(queries.observations(standing.route, trace))
         if subject in judged:
+            observations.extend(_about_sharing(profile, found.identity))
             tags = tags_of(profile.depends_on)
             observations.extend(own_writes.observations(standing.route, tags, writes, trace))
     return numbered(observations)
+
+
+def _about_sharing(profile: Profile, identity: Identity) -> Iterator[Observation]:
+    if profile.scope is Scope.PUBLIC:
+        return iter(())
+    return over_scoped.observations(
+        profile.route.subject,
+        profile.standing.answers,
+        lambda exchange: owner_of(exchange, profile.scope, identity),
+        lambda exchange: key_of(exchange, profile.fields),
+    )
 
 
 def _whole_key(profile: Profile, identity: Identity) -> Callable[[Exchange], Hashable]:

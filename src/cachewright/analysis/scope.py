@@ -22,7 +22,6 @@ from cachewright.spec.tags import table_tag
 
 LEAST_PRINCIPALS = 3
 _LEAST_PATH_ANSWERS = 20
-_MANY_EQUAL = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +106,6 @@ def _user_evidence(evidence: ScopeEvidence, found: list[Observation]) -> ScopeCh
         found.append(Observation("scope_user_conflict", subject, text, {"conflicts": len(conflicts)}))
     if not (bound or path or conflicts):
         return None
-    equal = (
-        0 if conflicts else sum(not pair.changed and _differ(pair, identity) for pair in _across(evidence))
-    )
-    if equal >= _MANY_EQUAL:
-        text = f"{equal} times two users got equal answers to one key: over-scoped? Equality proves nothing."
-        found.append(Observation("scope_equal", subject, text, {"equal": equal}))
     if len(users) < LEAST_PRINCIPALS:
         text = f"Only {len(users)} users were seen."
         found.append(Observation("few_users", subject, text, {"users": len(users)}))
