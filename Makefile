@@ -41,6 +41,7 @@ check: $(STAMP)  ## lint, format, types, and the floors between rooms
 
 bench: $(VENV)/.peers  ## print how fast things are, as ratios measured side by side
 	@$(BIN)/python benchmarks/http_hit.py
+	@$(BIN)/python benchmarks/http_miss.py
 	@$(BIN)/python benchmarks/cache.py
 	@$(BIN)/python benchmarks/recording.py
 	@$(BIN)/python benchmarks/curves.py

@@ -28,7 +28,7 @@ from typing import Annotated, Any
 
 _ENVIRONMENT = "CACHEWRIGHT_BENCHMARK"
 _START_SECONDS = 90.0
-_SPECIFICATION = {
+SPECIFICATION = {
     "caching_specification": {
         "namespace": "benchmark",
         "identity": {"user": "claim:sub"},
@@ -109,7 +109,7 @@ def cached() -> Any:
     from cachewright.integrations.surroundings import Surroundings
     from cachewright.spec.document import loads_spec
 
-    return Installed(application(), loads_spec(json.dumps(_SPECIFICATION)), Surroundings(workers=1))
+    return Installed(application(), loads_spec(json.dumps(SPECIFICATION)), Surroundings(workers=1))
 
 
 def with_fastapi_cache() -> Any:
@@ -156,14 +156,14 @@ def bare() -> Any:
 
 
 @contextmanager
-def served(name: str, directory: Path) -> Iterator[int]:
-    """`cached` or `bare` under uvicorn in a process of its own; its port."""
+def served(name: str, directory: Path, script: str = __file__) -> Iterator[int]:
+    """The application that `script` calls `name`, under uvicorn in a process of its own; its port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = {**os.environ, _ENVIRONMENT: str(directory), "XDG_STATE_HOME": str(directory)}
-    command = [sys.executable, __file__, "--serve", name, "--port", str(port)]
-    process = subprocess.Popen(command, env=environment)  # noqa: S603 - this very script
+    command = [sys.executable, script, "--serve", name, "--port", str(port)]
+    process = subprocess.Popen(command, env=environment)  # noqa: S603 - a script of this directory
     try:
         _wait_for(port)
         yield port
