@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import uuid
+from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import delete, insert, select, text, update
@@ -11,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from tests.integrations.driving import driven, get, specification
 from tests.integrations.shop import Engineer, Kind, Note, Seat, Shop, Status, Tag, User, Versioned, tagged
+from tests.runtime.proxy import Proxy
 
 NOTES = "/users/{user_id}/notes"
 SPEC = get(
@@ -572,3 +574,29 @@ async def test_inheritance_composite_keys_versions_and_computed_properties(shop)
                 await driver.hit(url)
             for url in urls:
                 await driver.hit(url)
+
+
+async def test_a_write_of_many_tags_asks_the_server_once(shop, valkey_url):
+    """All its tags go in one piece, answered once: a commit is later by one round trip."""
+    app = notes_app(shop)
+
+    @app.post("/notes/{note_id}")
+    def rename(note_id: int, session: Session = shop.given) -> None:
+        session.get_one(Note, note_id).title = "new"
+        session.commit()
+
+    keys = "user_id={path.user_id}", "id={path.user_id}", "id={path.user_id},user_id={path.user_id}"
+    reads = [f"shop_notes({key})" for key in keys]
+    spec = specification(get(NOTES, *reads, "shop_tagged", "shop_tags", key="notes:user={path.user_id}"))
+    async with (
+        Proxy(urlsplit(valkey_url).port).open() as proxy,
+        driven(app, spec, redis_url=proxy.url) as driver,
+    ):
+        assert await driver.caches("/users/2/notes")
+        proxy.asked.clear()
+        assert (await driver.send("POST", "/notes/1")).status_code == 200
+        (asked,) = (data for data in proxy.asked if b"shop_notes" in data)
+        for tag in ("", "(user_id=2)", "(id=1)", "(id=1,user_id=2)"):
+            assert f":shop_notes{tag}\r\n".encode() in asked
+        assert b"PUBLISH" in asked.upper()
+        assert not await driver.hit("/users/2/notes")

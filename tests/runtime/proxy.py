@@ -6,13 +6,17 @@ from contextlib import asynccontextmanager, suppress
 
 
 class Proxy:
-    """Passes bytes on to a port of this machine, the answers after `delay` (s); nothing at all while `swallows`."""
+    """Passes bytes on to a port of this machine, the answers after `delay` (s); nothing at all while `swallows`.
+
+    `asked` is what went there, in the pieces in which it came.
+    """
 
     def __init__(self, port: int) -> None:
         self._target = port
         self.delay = 0.0
         self.swallows = False
         self.connections = 0
+        self.asked: list[bytes] = []
         self.url = ""
 
     @asynccontextmanager
@@ -60,6 +64,8 @@ class Proxy:
         try:
             with suppress(ConnectionError):
                 while data := await reader.read(65536):
+                    if not answers:
+                        self.asked.append(data)
                     waiting.put_nowait((loop.time() + (self.delay if answers else 0.0), data))
         finally:
             writing.cancel()
