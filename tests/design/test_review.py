@@ -89,7 +89,10 @@ def test_a_wrong_answer_without_a_writer_says_where_to_look():
     found = review(
         DOCUMENT, findings=[{"kind": "stale", "target": "GET /news", "tables": ["news"], "writes": []}]
     )
-    assert "another program, a trigger or the clock" in found.remarks[0].text
+    assert (
+        "another program (`cachewright follow` sees its writes), a trigger or the clock"
+        in found.remarks[0].text
+    )
 
 
 @pytest.mark.requirement("#21", "#22", "#405")

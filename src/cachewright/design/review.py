@@ -116,7 +116,7 @@ def _blamed(findings: Iterable[Mapping[str, Any]]) -> str:
         writers.update({str(write.get("by") or "a program without a request") for write in finding["writes"]})
     named = ", ".join(sorted(tables)) or "no table"
     if not writers:
-        seek = "look for another program, a trigger or the clock"
+        seek = "look for another program (`cachewright follow` sees its writes), a trigger or the clock"
         return f"They rest on {named}, which no write that was seen has changed: {seek}."
     who = ", ".join(f"{name} ({count})" for name, count in writers.most_common(3))
     return f"They rest on {named}; last written by {who}, whose tags their entries lack."
