@@ -13,7 +13,6 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
 from typing import ClassVar
 
 from cachewright.runtime.codec import Entry
@@ -22,6 +21,7 @@ from cachewright.runtime.stats import Stats
 from cachewright.runtime.stores.admission import Doorkeeper
 from cachewright.runtime.stores.eviction import Node, order_of
 from cachewright.runtime.stores.records import Name, Record, end_of, has_ended, held_name
+from cachewright.runtime.stores.shared_tokens import SharedTokens
 from cachewright.spec.tags import KEY_TAG
 
 #: What one item costs beside its payload and its key, and what each tag of tokens that nothing shares adds.
@@ -32,9 +32,6 @@ _LARGEST_SHARE = 8
 #: Invalidated tags that are remembered, at least; past them, and past the number of items that there is room for,
 #: what was not looked at since the oldest counts as dropped.
 _NOTED_TAGS = 10_000
-#: Distinct sets of tokens that are held once, and distinct tags and tokens in them.
-_SHARED_SETS = 512
-_SHARED_WORDS = 2048
 #: Where there is no room, so many items are looked at for one that has expired before a live one must leave.
 _LOOKED_AT = 16
 #: Items that one step of the sweep looks at.
@@ -117,7 +114,7 @@ class MemoryStore:
         self._floor = 0
         self._noted = max(_NOTED_TAGS, bounds.items)
         self._dropped: OrderedDict[str, int] = OrderedDict()
-        self._shared = _Shared()
+        self._shared = SharedTokens()
 
     def __len__(self) -> int:
         return len(self._items)
@@ -388,39 +385,3 @@ def _step_aside(group: _Group, item: Item) -> None:
     """Where the sweep would go on with this very item, let it go on with the one after it."""
     if group.hand is item:
         group.hand = group.order.following(item)
-
-
-class _Shared:
-    """One object for what is equal: whole sets of tokens, and the tags and tokens in them.
-
-    It forgets everything once it has seen too much; what is wide meets again at once.
-    """
-
-    def __init__(self) -> None:
-        self._sets: dict[tuple[bytes, ...], Mapping[str, bytes]] = {}
-        self._tags: dict[str, str] = {}
-        self._tokens: dict[bytes, bytes] = {}
-
-    def record(self, record: Record) -> Record:
-        """`record` with shared tokens."""
-        tokens = self._same(record.tokens)
-        if tokens is record.tokens:
-            return record
-        if isinstance(record, Entry):
-            return replace(record, tokens=tokens, meta=replace(record.meta, tokens=tokens))
-        return replace(record, tokens=tokens, acceptance=replace(record.acceptance, tokens=tokens))
-
-    def _same(self, tokens: Mapping[str, bytes]) -> Mapping[str, bytes]:
-        key = tuple(tokens.values())
-        known = self._sets.get(key)
-        if known == tokens:
-            return known
-        if len(self._sets) >= _SHARED_SETS:
-            self._sets.clear()
-        if max(len(self._tags), len(self._tokens)) >= _SHARED_WORDS:
-            self._tags.clear()
-            self._tokens.clear()
-        tag_of, token_of = self._tags.setdefault, self._tokens.setdefault
-        made = {tag_of(tag, tag): token_of(token, token) for tag, token in tokens.items()}
-        self._sets[tuple(made.values())] = made
-        return made
