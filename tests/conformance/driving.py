@@ -10,8 +10,8 @@ from typing import Any
 from cachewright.evidence.dependencies import WriteSeen
 from cachewright.evidence.trace import RequestSeen
 from cachewright.runtime.engine import Engine
-from cachewright.runtime.lookup import Lookup as Found
-from cachewright.runtime.lookup import LookupRequest, credential_tag
+from cachewright.runtime.questions import Lookup as Found
+from cachewright.runtime.questions import LookupRequest, credential_tag
 from cachewright.runtime.settings import Settings
 from cachewright.simulator.figures import Run
 from cachewright.simulator.lookups import Lookup, Prepared

@@ -7,7 +7,7 @@ import pytest
 from cachewright.integrations import commits
 from cachewright.integrations.commits import CommitInvalidator
 from cachewright.runtime.engine import Engine
-from cachewright.runtime.lookup import LookupRequest
+from cachewright.runtime.questions import LookupRequest
 
 TAG = "notes(user_id=1)"
 REQUEST = LookupRequest(target="GET /notes", key="notes", tags=(TAG,))

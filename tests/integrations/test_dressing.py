@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from tests.integrations.driving import driven, get, patience, specification
 from tests.integrations.shop import Note
 
-from cachewright.runtime.lookup import LookupRequest
+from cachewright.runtime.questions import LookupRequest
 
 OURS = ("age", "etag", "cache-control", "cache-status", "surrogate-key", "cache-tag", "xkey", "vary")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cachewright.runtime.engine import Engine
 from cachewright.runtime.flight import Follow, Lead
-from cachewright.runtime.lookup import LookupRequest
+from cachewright.runtime.questions import LookupRequest
 from cachewright.spec.semantics import Load, Policy, Serve, decide
 
 POLICY = Policy(ttl=60.0, identity_ttl=30.0, jitter=0.0)

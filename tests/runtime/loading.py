@@ -6,7 +6,7 @@ import sys
 
 from cachewright.runtime.engine import Engine
 from cachewright.runtime.loads import Brought, Loads
-from cachewright.runtime.lookup import LookupRequest
+from cachewright.runtime.questions import LookupRequest
 from cachewright.runtime.settings import Settings, boottime
 from cachewright.spec.semantics import Policy
 

@@ -12,7 +12,7 @@ from cachewright.capture.routing import Placed
 from cachewright.integrations.binding import Binder, Lookup, is_conditional, origin_of
 from cachewright.integrations.recall import Generations, Likeness
 from cachewright.integrations.visits import visit_of
-from cachewright.runtime.lookup import LookupRequest
+from cachewright.runtime.questions import LookupRequest
 from cachewright.runtime.standing import Standing
 from cachewright.runtime.warming.heat import Visit
 from cachewright.spec.semantics import Bypass

@@ -24,7 +24,7 @@ from cachewright.capture.events import Transaction
 from cachewright.capture.sink import Heedless
 from cachewright.integrations.answers import Answer
 from cachewright.integrations.parts import Parts
-from cachewright.runtime.lookup import LookupRequest
+from cachewright.runtime.questions import LookupRequest
 from cachewright.spec import semantics
 from cachewright.spec.semantics import Serve
 from cachewright.spec.tags import target_tag

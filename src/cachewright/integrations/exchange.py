@@ -15,8 +15,8 @@ from cachewright.integrations.parts import OUTCOMES, WARMING, Outcome, Parts
 from cachewright.integrations.visits import visit_of
 from cachewright.runtime.fleet import Landed, Lease
 from cachewright.runtime.flight import Alone, Follow, Lead
-from cachewright.runtime.lookup import Lookup as Found
-from cachewright.runtime.lookup import LookupRequest
+from cachewright.runtime.questions import Lookup as Found
+from cachewright.runtime.questions import LookupRequest
 from cachewright.runtime.warming.heat import Visit
 from cachewright.spec import semantics
 from cachewright.spec.semantics import Bypass, Decision, Load, Reason, Serve

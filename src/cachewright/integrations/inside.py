@@ -28,8 +28,8 @@ from cachewright.integrations.exchange import Exchange, Turn
 from cachewright.integrations.loading import Loading, noting_the_body
 from cachewright.integrations.parts import Parts
 from cachewright.integrations.principals import Principals, vouched_reads
-from cachewright.runtime.lookup import Lookup as Found
-from cachewright.runtime.lookup import LookupRequest
+from cachewright.runtime.questions import Lookup as Found
+from cachewright.runtime.questions import LookupRequest
 from cachewright.spec.semantics import Bypass, Reason
 from cachewright.spec.target import Target
 

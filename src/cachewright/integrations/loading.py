@@ -11,7 +11,7 @@ from cachewright.capture.asgi import Message, Scope, Send
 from cachewright.integrations.answers import Answer, HeldBack
 from cachewright.integrations.binding import CONDITIONS, is_conditional
 from cachewright.integrations.exchange import Exchange, Turn
-from cachewright.runtime.lookup import Ticket
+from cachewright.runtime.questions import Ticket
 from cachewright.runtime.used import USED, Used
 from cachewright.spec import filling, lifetimes, semantics
 from cachewright.spec.directives import directives_of, varied

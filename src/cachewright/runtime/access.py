@@ -14,10 +14,10 @@ from cachewright.runtime.distinct import DistinctKeys
 from cachewright.runtime.engine import Engine
 from cachewright.runtime.forking import start_anew_in_children
 from cachewright.runtime.loads import Brought, Loads, Unset
-from cachewright.runtime.lookup import Lookup, LookupRequest
 from cachewright.runtime.missing import MISSING, Missing
 from cachewright.runtime.naming import Name, name_of, tags_of
 from cachewright.runtime.principal import current_principal, refuse_foreign
+from cachewright.runtime.questions import Lookup, LookupRequest
 from cachewright.runtime.standing import Standing
 from cachewright.runtime.typed import Typed, type_of
 from cachewright.runtime.used import note, untold

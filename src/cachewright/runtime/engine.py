@@ -25,9 +25,10 @@ from cachewright.runtime.forking import start_anew_in_children
 from cachewright.runtime.holders import Announced
 from cachewright.runtime.invalidation import Invalidations, Recent
 from cachewright.runtime.journal import Journal
-from cachewright.runtime.lookup import Lookup, LookupRequest, Lookups, Ticket, unavailable
+from cachewright.runtime.lookup import Lookups
 from cachewright.runtime.members import Members
 from cachewright.runtime.portal import Portal
+from cachewright.runtime.questions import Lookup, LookupRequest, Ticket, unavailable
 from cachewright.runtime.refresh import Refreshes
 from cachewright.runtime.settings import Bounds, Clock, Settings, SteadyWall, boottime
 from cachewright.runtime.standing import Standings

@@ -9,7 +9,8 @@ from dataclasses import replace
 from cachewright.errors import StoreUnavailableError
 from cachewright.runtime.codec import Accepted, Entry
 from cachewright.runtime.core import Core
-from cachewright.runtime.lookup import LookupRequest, Lookups, Ticket
+from cachewright.runtime.lookup import Lookups
+from cachewright.runtime.questions import LookupRequest, Ticket
 from cachewright.runtime.stores.records import Record, encoded, seconds_left, stored_name
 from cachewright.spec.semantics import Reason
 

@@ -14,8 +14,8 @@ from cachewright.runtime.bulkhead import Bulkhead
 from cachewright.runtime.engine import Engine
 from cachewright.runtime.fleet import Landed, Lease
 from cachewright.runtime.flight import Alone, Follow, Lead
-from cachewright.runtime.lookup import Lookup, LookupRequest, Tier
 from cachewright.runtime.negative import NegativeShare
+from cachewright.runtime.questions import Lookup, LookupRequest, Tier
 from cachewright.runtime.used import USED, note, untold
 from cachewright.spec import lifetimes, semantics
 from cachewright.spec.semantics import Bypass, Load, Policy, Reason, Scope, Serve

@@ -1,4 +1,4 @@
-"""Lookups: what the tiers hold for one request, and the ticket under which its load may be stored."""
+"""Lookups: what the tiers of one process hold for a request, validated by its tokens."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Literal
 
 from cachewright.errors import CodecError, StoreUnavailableError
 from cachewright.runtime.codec import Accepted, Entry
 from cachewright.runtime.core import Core
-from cachewright.runtime.flight import FlightKey
 from cachewright.runtime.holders import held
-from cachewright.runtime.stores.base import Answer, Store, acceptance_name, entry_name
+from cachewright.runtime.questions import Lookup, LookupRequest, Ticket, Tier, unavailable, without
+from cachewright.runtime.stores.base import Answer, Store
 from cachewright.runtime.stores.records import Record, held_name, seconds_left
 from cachewright.runtime.tasks import Tasks
 from cachewright.runtime.together import Together
@@ -21,124 +20,14 @@ from cachewright.spec.semantics import (
     Acceptance,
     EntryMeta,
     Seen,
-    accepted,
     arrived,
     arrived_acceptance,
     current,
     read,
 )
-from cachewright.spec.tags import credential_tag
 
-Tier = Literal["l1", "l2", "l3"]
 #: Entries on their way from the files to the store that processes share; more are left where they are.
 _PROMOTIONS = 16
-
-
-@dataclass(frozen=True, slots=True)
-class LookupRequest:
-    """One request as the tiers see it.
-
-    `key` is the logical key, `tags` those predicted for it, `levels` the tiers its target uses.
-    `credential` is a keyed hash, never the credential itself; `variant` the digest of the claims the
-    request came with. `open_ended` says that anybody can make up such keys. `guards` are the tables of which
-    its load will show which rows it read (see `spec.learning`); no entry need hold them. An acceptance is for its
-    key, or for its `ground`, and then rests on `ground_tags` (see `spec.grounds`).
-    """
-
-    target: str
-    key: str
-    tags: tuple[str, ...]
-    levels: tuple[str, ...] = ("l1", "l2")
-    needs_acceptance: bool = False
-    credential: str | None = None
-    variant: bytes | None = None
-    open_ended: bool = False
-    guards: tuple[str, ...] = ()
-    ground: str | None = None
-    ground_tags: tuple[str, ...] = ()
-
-    @property
-    def held_acceptance(self) -> tuple[str, str] | None:
-        """The name of its acceptance in memory, None where none is needed or there is no credential."""
-        if not self.needs_acceptance or self.credential is None:
-            return None
-        return (self.credential, self.accepted_as)
-
-    @property
-    def entry_name(self) -> str:
-        """The name of its entry."""
-        return entry_name(self.key)
-
-    @property
-    def acceptance_name(self) -> str | None:
-        """The name of its acceptance, None where none is needed or there is no credential."""
-        if not self.needs_acceptance or self.credential is None:
-            return None
-        return acceptance_name(self.credential, self.accepted_as)
-
-    @property
-    def accepted_as(self) -> str:
-        """What its credential has to be accepted for."""
-        return self.key if self.ground is None else self.ground
-
-    @property
-    def accepted_tags(self) -> tuple[str, ...]:
-        """The tags of an acceptance that its load brings."""
-        if self.ground is None or self.credential is None:
-            return self.all_tags
-        return tuple(dict.fromkeys((*self.ground_tags, credential_tag(self.credential))))
-
-    @property
-    def all_tags(self) -> tuple[str, ...]:
-        """Its tags, and that of its credential where an acceptance is at stake."""
-        if not self.needs_acceptance or self.credential is None:
-            return self.tags
-        return tuple(dict.fromkeys((*self.tags, credential_tag(self.credential))))
-
-
-@dataclass(frozen=True, slots=True)
-class Ticket:
-    """The right to store one load: the tokens of every tag and guard, obtained before it.
-
-    They were asked for at `sent` (boot time, s), when the epoch of the process was `mark`.
-    """
-
-    request: LookupRequest
-    tokens: dict[str, bytes]
-    mark: int
-    sent: float
-
-
-@dataclass(frozen=True, slots=True)
-class Lookup:
-    """What was found. Ask `semantics.decide(policy, seen, now)`, and serve `payload` from `tier` on its word.
-
-    Without a `ticket` a load must not be stored. `available` is false where the store was not asked or did
-    not answer, `shareable` where a guard is held.
-    """
-
-    request: LookupRequest
-    seen: Seen
-    payload: bytes | None = None
-    tier: Tier | None = None
-    ticket: Ticket | None = None
-    available: bool = True
-    shareable: bool = True
-
-    @property
-    def flight(self) -> FlightKey | None:
-        """The flight this load belongs to: same key, tokens and variant. None where it must be nobody's."""
-        if self.ticket is None or self.seen.held or not self.shareable:
-            return None
-        request, tokens = self.request, self.ticket.tokens
-        if any(tag not in tokens for tag in request.guards):
-            return None
-        tags = (*request.tags, *request.guards)
-        return (request.key, request.variant, tuple(tokens[tag] for tag in tags), tags)
-
-    def may_follow(self, now: float) -> bool:
-        """Whether another request's load may answer this one: it needs no acceptance or has one (wall s)."""
-        return not self.seen.needs_acceptance or accepted(self.seen.acceptance, self.seen.tokens, now)
 
 
 @dataclass(slots=True)
@@ -235,7 +124,7 @@ class Lookups:
     async def _remote(self, request: LookupRequest, *, mint: bool) -> Lookup:
         core = self._core
         if core.tokens.held(request.all_tags):
-            return _without(request, held=True)
+            return without(request, held=True)
         mark, sent = core.tokens.mark(), core.boottime()
         if core.alone:
             found = self._own(request, mint=mint)
@@ -250,7 +139,7 @@ class Lookups:
             found = await self._ask(core.store, request, mint=mint)
             if mint and core.settings.crash_safe:
                 if await held(core.store, (*request.all_tags, *found.own_tags)):
-                    return _without(request, held=True)
+                    return without(request, held=True)
                 if request.guards and await held(core.store, request.guards):
                     found.guards.clear()  # nothing can be learned
         except StoreUnavailableError:
@@ -457,13 +346,3 @@ def _missing(request: LookupRequest, found: _Found) -> list[str]:
     if request.acceptance_name is not None and found.accepted is None:
         names.append(request.acceptance_name)
     return names
-
-
-def unavailable(request: LookupRequest) -> Lookup:
-    """The answer where nobody could be asked."""
-    return _without(request, available=False)
-
-
-def _without(request: LookupRequest, *, held: bool = False, available: bool = True) -> Lookup:
-    seen = Seen(None, {}, request.tags, request.needs_acceptance, None, request.variant, held)
-    return Lookup(request, seen, available=available)

@@ -8,7 +8,7 @@ from typing import Any
 
 from cachewright.runtime.codec import Accepted, Entry
 from cachewright.runtime.core import Core
-from cachewright.runtime.lookup import Lookup, LookupRequest
+from cachewright.runtime.questions import Lookup, LookupRequest
 from cachewright.runtime.stores.records import Name
 from cachewright.spec.semantics import Acceptance, EntryMeta
 

@@ -9,7 +9,7 @@ from cachewright.capture.appimport import root_of
 from cachewright.integrations.install import Installed
 from cachewright.integrations.parts import Outcome
 from cachewright.integrations.surroundings import Surroundings
-from cachewright.runtime.lookup import LookupRequest
+from cachewright.runtime.questions import LookupRequest
 from cachewright.spec.document import Document
 from cachewright.verify.twin import Twin
 
