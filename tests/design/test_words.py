@@ -104,6 +104,7 @@ def test_the_function_of_a_target_stands_beside_its_levels(fields, role):
         ({"endpoint": LIST, "data_kind": "hot"}, ("l1", "l2")),
         ({"endpoint": "GET /api/tasks/{id}"}, ("l1", "l2")),
         ({"endpoint": "GET /api/datasets"}, ("l3",)),
+        ({"endpoint": "GET /api/{log_id}/tasks"}, ("l1", "l2")),
         ({"endpoint": LIST, "cache_type": "in_memory"}, ("l1",)),
     ],
 )

@@ -268,3 +268,23 @@ def test_the_first_document_counts_and_the_stricter_word_on_security(tmp_path):
     assert endpoint.secured is True
     assert [one.name for one in endpoint.parameters] == ["page"]
     assert endpoint.source == "a.md"
+
+
+def test_words_in_the_description_of_a_parameter_are_no_heading():
+    text = """\
+# API
+All endpoints (except login) require a valid JWT token.
+
+**GET** `/api/{user_id}/tasks`
+
+**Query Parameters:**
+- `status` (string, optional) - Filter by status: `"all"`, `"pending"`
+- `filter` (string, optional) - Query parameters of a search
+- `sort` (string)
+
+**Response (200 OK):**
+- `id`: integer
+"""
+    (endpoint,) = understood(text, "api.md", "backend_spec").endpoints
+    assert [one.name for one in endpoint.parameters if one.where == "query"] == ["status", "filter", "sort"]
+    assert endpoint.secured is True

@@ -264,7 +264,7 @@ def _tell(
         say(choices(found))
     else:
         say(count(len(revision.difference.changes), "change"), *lines(revision.difference))
-    if revision is None or found.not_cached:
+    if found.not_cached:
         say("", refusals(found))
     said = {
         "assumption": found.assumptions,

@@ -64,7 +64,7 @@ _OFTEN, _SELDOM = 300.0, 86_400.0
 
 def kind_of(name: str, *, single: bool) -> DataKind:
     """The kind of data that a path or the name of a value speaks of."""
-    words = set(re.split(r"[^a-z]+", name.lower()))
+    words = set(re.split(r"[^a-z]+", re.sub(r"\{[^}]*\}", "", name).lower()))
     for kind in ("search", "statistics", "logs", "static", "profile"):
         if any(re.fullmatch(KINDS[kind].words, word) for word in words if word):
             return kind

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from cachewright.evidence.trace import ForeignKey
 from cachewright.request.backend import Backend, Endpoint, Parameter, Prohibition, Table, TimeLimit
@@ -14,7 +15,8 @@ _ENDPOINT = re.compile(
 _HEADING = re.compile(r"#{1,6}\s+(?:\d+(?:\.\d+)*\.?\s+)?(?P<text>.+?)\s*#*\Z")
 _FENCE = re.compile(r"\s*(?:```|~~~)\s*(?P<language>\w*)")
 _PARAMETER = re.compile(
-    r"\s*[-*]\s*[`*]{0,3}(?P<name>[a-z_][\w\-]*)[`*]{0,3}\s*(?:\([^)]*\))?\s*[:\u2013\u2014-]\s*(?P<rest>.*)",
+    r"\s*[-*]\s*[`*]{0,3}(?P<name>[a-z_][\w\-]*)[`*]{0,3}\s*(?:\([^)]*\))?\s*"
+    r"(?:[:\u2013\u2014-]\s*(?P<rest>.*)|\Z)",
     re.IGNORECASE,
 )
 _CELLS = re.compile(r"\s*\|(.+)\|\s*\Z")
@@ -25,6 +27,11 @@ _SECURED = re.compile(
     r"\bauth\w*\s*(?:required|:\s*(?:yes|required|bearer|jwt))|requires? auth|bearer|\bjwt\b", re.IGNORECASE
 )
 
+_ALL_SECURED = re.compile(
+    r"\ball (?:api )?(?:endpoints|routes)\b[^.\n]{0,60}\b(?:require|need)[^.\n]{0,40}"
+    r"\b(?:auth\w*|jwt|tokens?|bearer|login)\b",
+    re.IGNORECASE,
+)
 _TABLE_HEAD = re.compile(
     r"(?:(?:table|entity|model)\s*:?\s*)?[`*]*(?P<name>[A-Za-z_]\w*)[`*]*(?:\s+(?:table|entity|model))?\s*\Z",
     re.IGNORECASE,
@@ -86,14 +93,16 @@ def endpoints(text: str, source: str) -> Backend:
             collecting = False
         elif heading is not None and not _QUERY_HEAD.search(line) and not _OTHER_HEAD.search(line):
             collecting = False
+        elif found and collecting and heading is None and (parameter := _parameter(line)) is not None:
+            found[-1] = _with(found[-1], parameter)
         elif _QUERY_HEAD.search(line):
             collecting = True
         elif _OTHER_HEAD.match(line.strip(" *#-`:")):
             collecting = False
-        elif found and collecting and (parameter := _parameter(line)) is not None:
-            found[-1] = _with(found[-1], parameter)
         elif found and found[-1].secured is None:
             found[-1] = _secured(found[-1], line)
+    if _ALL_SECURED.search(text):
+        found = [replace(one, secured=True) if one.secured is None else one for one in found]
     return Backend(tuple(found), sources=(source,)) if found else Backend()
 
 
@@ -117,6 +126,8 @@ def _secured(endpoint: Endpoint, line: str) -> Endpoint:
 
 
 def _parameter(line: str) -> Parameter | None:
+    if _OTHER_HEAD.match(line.strip(" *#-`:")):
+        return None
     cells = _CELLS.match(line)
     if cells is not None:
         name = cells[1].split("|")[0].strip(" `*")
@@ -131,7 +142,7 @@ def _parameter(line: str) -> Parameter | None:
         bullet = _PARAMETER.match(line)
         if bullet is None:
             return None
-        name, rest = bullet["name"], bullet["rest"]
+        name, rest = bullet["name"], bullet["rest"] or ""
     values = re.findall(r"`([^`]+)`|\"([^\"]+)\"", rest)
     return Parameter(name, "query", len(values) if len(values) > 1 else None)
 
