@@ -17,7 +17,7 @@ from cachewright.runtime.invalidation import Invalidations
 from cachewright.runtime.settings import Settings
 from cachewright.runtime.stores.cluster import Cluster
 from cachewright.runtime.stores.names import Names
-from cachewright.runtime.stores.redis import _by_slot
+from cachewright.runtime.stores.slots import by_slot
 
 pytestmark = pytest.mark.faults
 
@@ -111,7 +111,7 @@ async def test_what_is_asked_together_stands_together(namespace, colocate, most)
     tags = ["ns", "target:GET /tasks", "tasks", "tenant:a:user:1", "key:tenant:a:user:1:tasks"]
     key = "tenant:a:user:1:tasks"
     places = [names.place(f"e:{key}"), *map(names.token, tags)]
-    assert len(_by_slot(places)) == most
+    assert len(by_slot(places)) == most
     assert all(place.endswith(f":v:{tag}") for place, tag in zip(places[1:], tags, strict=True))
     assert places[0].startswith(f"{namespace}:1:{{")
     assert places[0].endswith(f":e:{key}")

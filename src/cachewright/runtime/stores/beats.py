@@ -7,10 +7,15 @@ one before put there. If it is not, it tells how far back the server's memory en
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
+from redis.exceptions import ResponseError
+
+from cachewright.errors import StoreUnavailableError
 from cachewright.runtime.settings import Clock
 from cachewright.runtime.stores.line import Command, Reply
 
@@ -49,3 +54,26 @@ class Pulse:
             return None
         at = self._sent.get(known)
         return math.inf if at is None else self.clock() - at
+
+
+class Beats:
+    """The pulses of several servers, each known by a place there; `send` sends one command."""
+
+    def __init__(self, send: Callable[[Command], Awaitable[list[Reply]]], clock: Clock) -> None:
+        self._send = send
+        self._clock = clock
+        self._pulses: dict[str, Pulse] = {}
+
+    async def felt(self, places: Sequence[str]) -> list[float]:
+        """How far back (s) the memories end of those servers that forgot something, after one beat of each."""
+        before = self._pulses
+        self._pulses = {place: before.get(place) or Pulse(place, self._clock) for place in places}
+        found = await asyncio.gather(*[self._forgotten(pulse) for pulse in self._pulses.values()])
+        return [gone for gone in found if gone is not None]
+
+    async def _forgotten(self, pulse: Pulse) -> float | None:
+        try:
+            (reply,) = await self._send(pulse.command())
+        except StoreUnavailableError:
+            return None
+        return None if isinstance(reply, ResponseError) else pulse.forgotten(reply)

@@ -17,19 +17,19 @@ from typing import Any
 
 import msgspec
 from redis.asyncio.connection import AbstractConnection
-from redis.crc import key_slot
 from redis.exceptions import OutOfMemoryError, ResponseError
 
 from cachewright.errors import StoreUnavailableError
 from cachewright.runtime.settings import Clock, Settings
 from cachewright.runtime.stats import Stats
 from cachewright.runtime.stores.base import Answer, belongs
-from cachewright.runtime.stores.beats import Pulse
+from cachewright.runtime.stores.beats import Beats
 from cachewright.runtime.stores.connection import Wire
 from cachewright.runtime.stores.facts import QUESTIONS, ServerFacts, facts_of
 from cachewright.runtime.stores.line import Command, Reply, code_of
 from cachewright.runtime.stores.names import Names, permanent
 from cachewright.runtime.stores.servers import Closing, Promoted, Servers
+from cachewright.runtime.stores.slots import by_slot
 from cachewright.runtime.stores.subscription import Subscription
 from cachewright.runtime.tokens import Mint
 from cachewright.spec.tags import KEY_TAG, rows_last
@@ -108,7 +108,7 @@ class RedisStore:
         asked = [tag for tag in tags if tag not in mint] if mint else tags
         place = home.names.place
         keys = [*map(place, names), *[place(f"v:{tag}") for tag in asked]]
-        groups = _by_slot(keys) if home.names.spread else [keys]
+        groups = by_slot(keys) if home.names.spread else [keys]
         commands: list[Command] = [("MGET", *group) for group in groups if group]
         fresh = {tag: self._mint() for tag in mint}
         commands += [self._made(home, tag, token) for tag, token in fresh.items()]
@@ -388,21 +388,13 @@ class RedisStore:
 
     async def _beat(self, home: _Home, moved: Promoted) -> None:
         """Notice too what no change of servers tells: one that came back, or took over, with an old memory."""
-        pulses: dict[str, Pulse] = {}
+        beats = Beats(lambda command: self._exchange(home, [command]), self._clock)
         while True:
             await asyncio.sleep(self._interval)
-            places = [home.names.beat(anchor, self._origin) for anchor in home.servers.anchors()]
-            pulses = {place: pulses.get(place) or Pulse(place, self._clock) for place in places}
-            for gone in await asyncio.gather(*[self._felt(home, pulse) for pulse in pulses.values()]):
-                if gone is not None:
-                    await moved(gone)
-
-    async def _felt(self, home: _Home, pulse: Pulse) -> float | None:
-        try:
-            (reply,) = await self._exchange(home, [pulse.command()])
-        except StoreUnavailableError:
-            return None
-        return None if isinstance(reply, ResponseError) else pulse.forgotten(reply)
+            for gone in await beats.felt(
+                [home.names.beat(anchor, self._origin) for anchor in home.servers.anchors()]
+            ):
+                await moved(gone)
 
     async def aclose(self) -> None:
         """End what is under way and close every connection."""
@@ -411,14 +403,6 @@ class RedisStore:
 
 def _milliseconds(seconds: float) -> int:
     return max(1, math.ceil(seconds * 1000))
-
-
-def _by_slot(keys: Sequence[str]) -> list[list[str]]:
-    """The keys that one command may name together."""
-    slots: dict[int, list[str]] = {}
-    for key in dict.fromkeys(keys):
-        slots.setdefault(key_slot(key.encode()), []).append(key)
-    return list(slots.values())
 
 
 def _glob(text: str) -> str:

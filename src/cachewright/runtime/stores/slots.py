@@ -95,3 +95,11 @@ def redirection(text: str, host: str) -> tuple[int, Address] | None:
     if not (slot.isdigit() and port.isdigit()) or int(slot) >= REDIS_CLUSTER_HASH_SLOTS:
         return None
     return int(slot), (named.strip("[]") or host, int(port))
+
+
+def by_slot(keys: Sequence[str]) -> list[list[str]]:
+    """The keys that one command may name together."""
+    slots: dict[int, list[str]] = {}
+    for key in dict.fromkeys(keys):
+        slots.setdefault(key_slot(key.encode()), []).append(key)
+    return list(slots.values())
