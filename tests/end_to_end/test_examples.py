@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 import pytest
 from sqlalchemy import make_url
+from tests.end_to_end import identities
 from tests.servers import serve_process
 
 from cachewright.cli.main import run as cachewright
@@ -21,24 +22,6 @@ CACHEWRIGHT = (sys.executable, "-m", "cachewright")
 RECORDED, COMPARED = "400", "160"
 #: Only a hang takes so long (s), even where the machine is busy: a whole job runs a dozen processes.
 pytestmark = pytest.mark.timeout(400)
-
-CONFTEST = """
-import json, pathlib, pytest
-
-TOLD = json.loads((pathlib.Path(__file__).parent / "told.json").read_text())
-
-@pytest.fixture
-def cached(): return TOLD["cached"]
-
-@pytest.fixture
-def uncached(): return TOLD["uncached"]
-
-@pytest.fixture
-def identities(): return TOLD["identities"]
-
-@pytest.fixture
-def samples(): return TOLD["samples"]
-"""
 
 
 class Example:
@@ -199,15 +182,15 @@ def test_record_design_check_simulate_verify_and_two_identities(kind, tmp_path, 
         plain = stack.enter_context(
             example.serving({**environment, "CACHEWRIGHT_MODE": "off"}, "serve", "--spec", spec)
         )
-        generated = tmp_path / "generated"
-        generated.mkdir()
-        (generated / "test_two.py").write_text(command("export", spec, "two-identities"))
-        (generated / "conftest.py").write_text(CONFTEST)
-        told = {"cached": served.ready[1], "uncached": plain.ready[1], "samples": dict(kind.samples)}
-        told["identities"] = list(example.identities(plain.ready[1]))
-        (generated / "told.json").write_text(json.dumps(told))
-        said = run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(generated))
-        assert f"{len(targets)} passed" in said
+        passed = identities.check(
+            tmp_path / "generated",
+            spec,
+            cached=served.ready[1],
+            uncached=plain.ready[1],
+            samples=dict(kind.samples),
+            identities=list(example.identities(plain.ready[1])),
+        )
+        assert passed == len(targets)
         assert served.stop() == 0
         counted = [json.loads(path.read_text()) for path in figures.glob("*.json")]
         kept = {
