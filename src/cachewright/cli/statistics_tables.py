@@ -11,11 +11,13 @@ from rich.text import Text
 from cachewright.cli.tables import UNKNOWN, milliseconds, percent, table, texts
 
 _MOST_KEYS = 10
+#: Columns from which on the names of targets have room beside all figures.
+_WIDE = 110
 _STYLES = {"healthy": "green", "degraded": "yellow", "down": "red"}
 
 
-def figures(stats: Mapping[str, Any]) -> list[RenderableType]:
-    """Everything that fits a screen: the state, the alarms, the targets."""
+def figures(stats: Mapping[str, Any], width: int) -> list[RenderableType]:
+    """Everything that fits a screen of so many columns: the state, the alarms, the targets."""
     shown: list[RenderableType] = [_state(stats), *(_alarm(alarm) for alarm in stats["alarms"])]
     if refusals := stats["counters"]["refusals"]:
         counts = ", ".join(f"{code} {count:,}" for code, count in sorted(refusals.items()))
@@ -24,7 +26,7 @@ def figures(stats: Mapping[str, Any]) -> list[RenderableType]:
         {name for worker in stats["workers"] if worker["alive"] for name in worker["off"] or ()}
     ):
         shown.append(Text(f"switched off: {', '.join(off)}", style="yellow"))
-    shown += ["", _targets(stats["targets"])]
+    shown += ["", _targets(stats["targets"], whole=width >= _WIDE)]
     if stats["hot_keys"]:
         shown += ["", _hot_keys(stats["hot_keys"])]
     if stats["warming"] or stats["ahead"]:
@@ -61,21 +63,26 @@ def _alarm(alarm: Mapping[str, Any]) -> Text:
     )
 
 
-def _targets(targets: Mapping[str, Mapping[str, Any]]) -> RenderableType:
-    numbers = ("lookups", "hit rate", "hit ms", "load ms", "fills", "not stored")
-    made = table("", "target", *numbers, "most frequent miss", right=numbers)
+def _targets(targets: Mapping[str, Mapping[str, Any]], *, whole: bool) -> RenderableType:
+    """The targets; what became of loads and misses too, where the `whole` of it fits beside their names."""
+    numbers = ("lookups", "hit rate", "hit ms", "load ms")
+    more = ("fills", "not stored", "most frequent miss") if whole else ()
+    made = table("", "target", *numbers, *more, right=(*numbers, *more[:2]))
     for name, own in sorted(targets.items(), key=lambda item: -item[1]["lookups"]):
         hits = sum(own["hits"].values())
-        made.add_row(
-            Text(name),
+        cells = [
             f"{own['lookups']:,}",
             percent(hits / own["lookups"] if own["lookups"] else None),
             milliseconds(_mean(own["hit_seconds"])),
             milliseconds(_mean(own["load_seconds"])),
-            f"{own['fills']:,}",
-            f"{sum(own['refused'].values()):,}",
-            max(own["misses"], key=own["misses"].__getitem__, default=UNKNOWN),
-        )
+        ]
+        if whole:
+            cells += [
+                f"{own['fills']:,}",
+                f"{sum(own['refused'].values()):,}",
+                max(own["misses"], key=own["misses"].__getitem__, default=UNKNOWN),
+            ]
+        made.add_row(Text(name), *cells)
     return made
 
 

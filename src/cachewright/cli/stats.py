@@ -33,12 +33,13 @@ def stats(
     from cachewright.cli.statistics_tables import figures
     from cachewright.jobs.asking import ask
 
+    out = console(sys.stdout)
     if not watch:
         found = ask(url, token, "stats")
         if as_json:
             write_json(found)
         else:
-            show(*figures(found))
+            show(*figures(found, out.width))
         return
     from rich.console import Group
     from rich.live import Live
@@ -49,9 +50,9 @@ def stats(
                 sys.stdout.write(f"{json.dumps(ask(url, token, 'stats'))}\n")
                 sys.stdout.flush()
                 time.sleep(every)
-        with Live(console=console(sys.stdout), auto_refresh=False) as live:
+        with Live(console=out, auto_refresh=False) as live:
             while True:
-                live.update(Group(*figures(ask(url, token, "stats"))), refresh=True)
+                live.update(Group(*figures(ask(url, token, "stats"), out.width)), refresh=True)
                 time.sleep(every)
     except KeyboardInterrupt:
         return

@@ -192,7 +192,8 @@ class Desk:
         if asked.keys() - {"job"} or (wanted is not None and wanted not in names) or not names:
             if not names:
                 raise UsageError(
-                    "nothing is declared to warm", hint="enable cache_warming in the specification"
+                    "no job is declared to warm",
+                    hint="name queries under cache_warming.on_startup or cache_warming.scheduled",
                 )
             raise UsageError(
                 f"there is no job {wanted!r} to warm with", hint=f"there are: {', '.join(names)}"
