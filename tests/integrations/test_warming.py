@@ -112,6 +112,19 @@ async def test_who_signs_is_declared(app):
         assert "nothing signs for them" in (await warmed(driver, "failed"))["problems"][0]
 
 
+async def test_what_is_held_while_it_is_warmed_is_warmed_a_moment_later(app):
+    document = specification(NOTE, **BOTH, **warming({"name": "note", "params": {"note_id": 1, "page": 1}}))
+    async with driven(app, document) as driver:
+        held = ("shop_notes(id=1)",)
+        driver.installed.cache.hold(held)
+        await driver.get("/no/such/route")
+        await asyncio.sleep(0.3)
+        assert driver.installed.figures()["warming"][0]["done"] == 0
+        driver.installed.cache.release(held)
+        assert (await warmed(driver))["done"] == 1
+        assert await driver.hit("/notes/1")
+
+
 @pytest.mark.requirement("#123", "#360", "C50", "C51", "C72")
 async def test_the_most_active_users_are_warmed_each_as_themselves(app):
     async def active_users(most):

@@ -213,7 +213,7 @@ class Exchange:
             return Turn(found, reason, fill=False)
         if self._is_users:
             self.parts.cache.stats.shared(self.lookup.target.name)
-        self.report(found, hit=False, reason=reason)
+        self.report(found, hit=False, reason=reason, stored=True)
         return self.dressed(answer, reason, stored=True, left=self.lookup.target.policy.ttl, shared=True)
 
     def dressed(
@@ -259,6 +259,7 @@ class Exchange:
         reason: Reason | None,
         refused: tuple[Reason, ...] = (),
         unkeyed: tuple[str, ...] = (),
+        stored: bool = False,
     ) -> None:
         """Say what became of the request, to whoever asked for it in its scope."""
         outcomes = self.context.scope.get(OUTCOMES)
@@ -266,6 +267,13 @@ class Exchange:
             lookup = self.lookup
             outcomes.append(
                 Outcome(
-                    lookup.target.name, lookup.key, dict(found.seen.tokens), hit, reason, refused, unkeyed
+                    lookup.target.name,
+                    lookup.key,
+                    dict(found.seen.tokens),
+                    hit,
+                    reason,
+                    refused,
+                    unkeyed,
+                    stored,
                 )
             )

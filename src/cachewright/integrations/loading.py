@@ -171,7 +171,7 @@ class Loading:
         refused = filling.may_fill(policy, facts, covering, declared=lookup.target.declared)
         binding = set(refused) - GUARDS if parts.at_its_word else set(refused)
         payload = await self._stored(answer, learned, used) if self.turn.fill and not binding else None
-        self._refused(refused, tuple(sorted(unkeyed)))
+        self._refused(refused, tuple(sorted(unkeyed)), stored=payload is not None)
         return payload
 
     async def _stored(self, answer: Answer, learned: tuple[str, ...], used: Used) -> bytes | None:
@@ -222,11 +222,15 @@ class Loading:
             unkeyed=unkeyed,
         )
 
-    def _refused(self, refused: tuple[Reason, ...], unkeyed: tuple[str, ...] = ()) -> None:
+    def _refused(
+        self, refused: tuple[Reason, ...], unkeyed: tuple[str, ...] = (), *, stored: bool = False
+    ) -> None:
         exchange, turn = self.exchange, self.turn
         if refused:
             exchange.parts.cache.stats.refused(exchange.lookup.target.name, refused)
-        exchange.report(turn.found, hit=False, reason=turn.reason, refused=refused, unkeyed=unkeyed)
+        exchange.report(
+            turn.found, hit=False, reason=turn.reason, refused=refused, unkeyed=unkeyed, stored=stored
+        )
 
 
 def used_here() -> Used:

@@ -26,7 +26,8 @@ class Outcome:
     """What became of one request to a cached route.
 
     `refused` says why its load was not filled, or, where the specification is taken at its word, what the guards
-    would have refused. `tokens` are those its tags carried when it was looked up.
+    would have refused. `tokens` are those its tags carried when it was looked up. `stored` says that its load was
+    filled: one that nothing refused is not where its tags were held, or changed meanwhile.
     """
 
     target: str
@@ -36,6 +37,7 @@ class Outcome:
     reason: Reason | None
     refused: tuple[Reason, ...] = ()
     unkeyed: tuple[str, ...] = ()
+    stored: bool = False
 
 
 @dataclass(frozen=True, slots=True)

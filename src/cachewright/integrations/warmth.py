@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ WHO = ("user", "user_id", "tenant", "tenant_id")
 Purpose = Literal["warmed", "refilled", "predicted"]
 PREDICTED: Purpose = "predicted"
 _OK = 200
-_STORED = (_OK, 404)
+_TRIES, _WAIT_SECONDS = 5, 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +42,14 @@ class Sent:
     @property
     def stored(self) -> bool:
         """Whether it is there now."""
-        outcome = self.outcome
-        return outcome is not None and (outcome.hit or (self.status in _STORED and not outcome.refused))
+        return self.outcome is not None and (self.outcome.hit or self.outcome.stored)
+
+    @property
+    def overtaken(self) -> bool:
+        """Whether it may be stored in a moment: its tags were held, or changed while it was loaded."""
+        return (
+            not self.stored and self.outcome is not None and self.status == _OK and not self.outcome.refused
+        )
 
 
 class Warmth:
@@ -92,14 +99,12 @@ class Warmth:
     async def send(self, request: WarmRequest) -> str | None:
         """Send one request; why nothing was stored, None where it was, or was there already."""
         sent = await self.ask(request)
-        if sent.stored:
-            return None
-        path = request.path.partition("?")[0]
-        outcome = sent.outcome
-        why = (
-            ", ".join(outcome.refused) if outcome is not None and outcome.refused else f"status {sent.status}"
-        )
-        return f"{path}: {'not looked up' if outcome is None and sent.status == _OK else why}"
+        for _ in range(_TRIES):
+            if not sent.overtaken:
+                break
+            await asyncio.sleep(_WAIT_SECONDS)
+            sent = await self.ask(request)
+        return None if sent.stored else f"{request.path.partition('?')[0]}: {_why(sent)}"
 
     async def ask(self, request: WarmRequest, purpose: Purpose = "warmed") -> Sent:
         """Send one request, and see what became of it."""
@@ -140,6 +145,15 @@ class Warmth:
             "client": ("127.0.0.1", 0),
             "state": dict(self._state()),
         }
+
+
+def _why(sent: Sent) -> str:
+    """Why nothing was stored."""
+    if sent.outcome is None:
+        return "not looked up" if sent.status == _OK else f"status {sent.status}"
+    if sent.overtaken:
+        return "what it rests on changes too often"
+    return ", ".join(sent.outcome.refused) or f"status {sent.status}"
 
 
 _SIGN = (
