@@ -52,7 +52,7 @@ def _named(word: str) -> list[tuple[str, str]]:
 def test_every_command_that_is_shown_can_be_typed(page, line, tmp_path, monkeypatch):
     """Options, arguments and choices are read as the command line reads them; nothing runs."""
     monkeypatch.chdir(tmp_path)
-    for name in ("caching.yaml", "traffic.trace"):
+    for name in ("caching.yaml", "caching.new.yaml", "traffic.trace"):
         (tmp_path / name).touch()
     name, *arguments = shlex.split(line.partition(" > ")[0])[1:]
     command = typer.main.get_command(app).commands[name]
