@@ -34,7 +34,9 @@ def notes_app(shop):
 
 
 def notes_spec(**extra):
-    return specification(get(NOTES, "shop_notes(user_id={path.user_id})", key="n:{path.user_id}"), **extra)
+    # not in memory: a copy there lags by the bus, and may be read before it is told of what a script changed
+    notes = get(NOTES, "shop_notes(user_id={path.user_id})", key="n:{path.user_id}", levels=["l2"])
+    return specification(notes, **extra)
 
 
 def retitle(engine, user=2):

@@ -111,10 +111,12 @@ async def test_a_first_miss_makes_its_tokens_on_the_way(make_cache, server):
 
 
 @pytest.mark.requirement("#143", "#409")
-async def test_a_thousand_cancellations_mix_up_no_reply_and_open_no_connection(make_cache, server):
-    cache = await make_cache(l1_items=0)
+async def test_a_thousand_cancellations_mix_up_no_reply_and_open_no_connection(make_cache, own_server):
+    alone = own_server()
+    cache = await make_cache(alone.url, l1_items=0)
     store = cache._core.store
     await store.fill({f"e:{n}": (str(n).encode(), 60.0) for n in range(100)}, [])
+    server = alone.client()
     opened = server.info("stats")["total_connections_received"]
     for at in range(20):
         asking = [asyncio.ensure_future(store.read([f"e:{n % 100}"], [])) for n in range(50)]
@@ -129,6 +131,7 @@ async def test_a_thousand_cancellations_mix_up_no_reply_and_open_no_connection(m
         with suppress(asyncio.CancelledError):
             await asyncio.gather(*asking, return_exceptions=True)
     assert server.info("stats")["total_connections_received"] == opened
+    server.close()
 
 
 async def test_an_idle_connection_that_the_server_closed_costs_nobody_an_answer(make_cache, server):
