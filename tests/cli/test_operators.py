@@ -93,14 +93,64 @@ import os
 import sys
 
 import uvicorn
-from fastapi import Depends
+from fastapi import Depends, Response
 
 import cachewright
+from cachewright.integrations.dashboard import POLICY, content
 from shop import app
+
+
+def answer(text, kind):
+    return Response(text, media_type=kind, headers={"Content-Security-Policy": POLICY})
+
+
+@app.get("/_cachewright/driven")
+def driven():
+    page = content("page.html").replace(b"</head>", b'<script src="driver.js" defer></script></head>')
+    return answer(page, "text/html")
+
+
+@app.get("/_cachewright/driver.js")
+def driver():
+    return answer(open("driver.js").read(), "text/javascript")
 
 app.include_router(cachewright.admin_router([Depends(lambda: None)]), prefix="/_cachewright")
 cachewright.install(app, sys.argv[1], workers=1)
 uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[2]), log_level="warning")
+"""
+#: Clicks like a person, and writes what it has seen into the page.
+DRIVER = """\
+"use strict";
+const until = async (find) => {
+  for (;;) {
+    const found = find();
+    if (found) return found;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+};
+const one = (selector) => until(() => document.querySelector(selector));
+const off = async () => (await (await fetch("targets")).json()).targets.filter((target) => target.switched_off).length;
+const said = (part) => until(() => document.getElementById("done").textContent.includes(part));
+
+(async () => {
+  const seen = [];
+  for (const reply of ["no", "yes"]) {
+    (await one('#targets button[aria-label^="Turn off"]')).click();
+    (await one(`#sure[open] button[value=${reply}]`)).click();
+    if (reply === "yes") await said("is off");
+    seen.push(`${reply}: ${await off()} off`);
+  }
+  (await one('#targets button[aria-label^="Turn on"]')).click();
+  await said("is on");
+  seen.push(`on: ${await off()} off`);
+  document.getElementById("subject").value = "all";
+  document.querySelector("#invalidate button").click();
+  (await one("#sure[open] button[value=yes]")).click();
+  await said("are invalid now");
+  const counted = (await (await fetch("stats")).json()).counters.invalidations;
+  seen.push(`invalidations: ${counted}`);
+  document.body.append(`seen: ${seen.join(", ")}.`);
+})();
 """
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUIET = (
@@ -109,10 +159,14 @@ QUIET = (
 )  # fmt: skip
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
-def test_a_browser_shows_the_targets_with_their_figures(shell, spec, tmp_path):
+@pytest.fixture
+def browse(shell, spec, tmp_path):
+    """What stands in a page of the administrator's door once its script has run."""
+    if BROWSER is None:
+        pytest.skip("no Chromium is installed")
     port = free_port()
     (tmp_path / "page.py").write_text(PAGE)
+    (tmp_path / "driver.js").write_text(DRIVER)
     url = f"http://127.0.0.1:{port}"
     process = subprocess.Popen(
         [sys.executable, "page.py", spec, str(port)],
@@ -125,14 +179,22 @@ def test_a_browser_shows_the_targets_with_their_figures(shell, spec, tmp_path):
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
                 break
             time.sleep(0.1)
-        shown = subprocess.run(
+        yield lambda path: subprocess.run(
             [BROWSER, *QUIET, f"--user-data-dir={tmp_path}/profile", "--virtual-time-budget=4000", "--dump-dom",
-             f"{url}/_cachewright/"],
+             f"{url}/_cachewright/{path}"],
             capture_output=True, text=True, timeout=60, check=True,
         ).stdout  # fmt: skip
     finally:
         process.terminate()
         process.wait(10)
+
+
+def test_a_browser_shows_the_targets_with_their_figures(browse):
+    shown = browse("")
     assert "GET /items/{item_id}" in shown
     assert '<strong class="good">healthy</strong>' in shown
     assert 'id="main">' in shown  # no longer hidden
+
+
+def test_buttons_do_what_they_say_once_it_was_confirmed(browse):
+    assert "seen: no: 0 off, yes: 1 off, on: 0 off, invalidations: 1." in browse("driven")

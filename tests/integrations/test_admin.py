@@ -4,15 +4,18 @@ import json
 import os
 import subprocess
 import sys
+from collections import deque
 
 import httpx
 import pytest
+import redis
 from fastapi import Depends, FastAPI, HTTPException, Request
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from tests.integrations.driving import driven, get, specification, uninstall
 from tests.integrations.shop import Note
+from tests.servers import valkey
 
 from cachewright.errors import UsageError
 from cachewright.integrations.admin import admin_router
@@ -204,6 +207,35 @@ async def test_a_target_that_is_switched_off_is_left_alone_until_it_is_switched_
         assert (await switch("maybe")).status_code == 422
 
 
+async def test_on_a_full_server_nothing_is_switched_until_the_runbook_has_made_room(app):
+    with valkey(maxmemory="4mb", maxmemory_policy="noeviction") as url, redis.Redis.from_url(url) as client:
+        async with door(app, redis_url=url) as driver:
+
+            async def switch():
+                asked = {"target": "note", "mode": "off"}
+                return await driver.send("POST", "/_cachewright/targets", headers=KNOWN, json=asked)
+
+            async def is_off():
+                (target,) = (await driver.get("/_cachewright/targets", headers=KNOWN)).json()["targets"]
+                return target["switched_off"]
+
+            assert await driver.caches("/notes/1")
+            filling = (f"filling:{number}" for number in range(10_000))
+            with pytest.raises(redis.exceptions.OutOfMemoryError):
+                deque(client.set(name, b"x" * 1000) for name in filling)
+            refused = await switch()
+            assert refused.status_code == 503
+            assert "OOM" in refused.json()["error"]["message"]
+            assert not await is_off()
+            everything = await driver.send(
+                "POST", "/_cachewright/invalidate", headers=KNOWN, json={"all": True}
+            )
+            assert everything.status_code == 200, "an invalidation needs no room"
+            client.config_set("maxmemory-policy", "allkeys-lru")
+            assert (await switch()).status_code == 200
+            assert await is_off()
+
+
 @pytest.mark.parametrize(
     ("headers", "content"),
     [
@@ -235,10 +267,12 @@ async def test_prometheus_reads_what_was_counted(app):
             for family in text_string_to_metric_families(answer.text)
             for sample in family.samples
         }
-        assert samples["cachewright_hits_total", ("target", "note"), ("tier", "l1")] == 1
-        assert samples["cachewright_misses_total", ("reason", "absent"), ("target", "note")] == 1
-        assert samples["cachewright_fills_total", ("target", "note")] == 1
-        assert samples["cachewright_hit_seconds_count", ("target", "note")] == 1
+        note = (("scope", "public"), ("target", "note"))
+        assert samples["cachewright_hits_total", *note, ("tier", "l1")] == 1
+        assert samples["cachewright_misses_total", ("reason", "absent"), *note] == 1
+        assert samples["cachewright_fills_total", *note] == 1
+        assert samples["cachewright_hit_seconds_count", *note] == 1
+        assert samples["cachewright_invalidation_seconds_count",] == 0, "nothing has to be delivered here"
         assert samples["cachewright_status", ("status", "healthy")] == 1
         assert samples["cachewright_forecast_hit_rate",] == 0.9
 

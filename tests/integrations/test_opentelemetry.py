@@ -32,8 +32,9 @@ async def test_a_reader_collects_what_was_counted(app):
             for metric in resource.scope_metrics[0].metrics
             for point in metric.data.data_points
         }
-    assert points["cachewright.hits", ("target", "note"), ("tier", "l1")] == 1
-    assert points["cachewright.misses", ("reason", "absent"), ("target", "note")] == 1
+    note = (("scope", "public"), ("target", "note"))
+    assert points["cachewright.hits", *note, ("tier", "l1")] == 1
+    assert points["cachewright.misses", ("reason", "absent"), *note] == 1
     assert points["cachewright.memory.items",] >= 1
-    assert points["cachewright.load.time", ("target", "note")] > 0
+    assert points["cachewright.load.time", *note] > 0
     provider.shutdown()

@@ -141,6 +141,27 @@ async def test_the_most_active_users_are_warmed_each_as_themselves(app):
         assert "most active users" in (await warmed(driver, "failed"))["problems"][0]
 
 
+@pytest.mark.requirement("#373")
+async def test_who_is_about_to_be_reminded_finds_an_entry_and_nobody_else(app):
+    due, now, asked = {"1": 600, "2": 610, "3": 700}, [0], []
+
+    async def reminders(within):
+        asked.append(now[0])
+        return [WarmRequest("/mine", signed(user)) for user, at in due.items() if 0 <= at - now[0] <= within]
+
+    query = {"name": "reminders", "params": {"within": 15}}
+    scheduled = {"schedule": "0.05s", "queries": [query]}
+    document = specification(MINE, **BOTH, cache_warming={"enabled": True, "scheduled": scheduled})
+    async with driven(app, document, loaders={"reminders": reminders}) as driver:
+        await driver.get("/no/such/route")
+        await until(lambda: len(asked) > 1)
+        assert driver.installed.figures()["warming"][0]["done"] == 0, "it is too early for all of them"
+        now[0] = 596
+        await until(lambda: driver.installed.figures()["warming"][0]["done"] == 2)
+        for user, warm in (("1", True), ("2", True), ("3", False)):
+            assert await driver.hit("/mine", headers=signed(user)) is warm
+
+
 async def test_what_an_application_does_not_accept_is_no_success(app):
     document = specification(
         NOTE, MINE, **BOTH, **warming({"name": "mine"}, {"name": "note", "params": {"note_id": 99}})

@@ -93,6 +93,7 @@ async def test_entries_tokens_and_words_find_their_servers(well, make_cache):
         assert (await get(two, each, answers(b"newer"))).payload == b"newer"
     for cache in (one, two):
         assert cache.stats.snapshot()["errors"] == 0
+        assert cache.store.lines == (3, 3), "one to each primary"
 
 
 async def test_the_url_of_one_of_its_servers_is_enough(well, make_cache):

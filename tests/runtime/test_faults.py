@@ -110,14 +110,21 @@ async def test_an_invalidation_that_reaches_nobody_is_kept_held_and_delivered_la
     one = await make_cache(server.url, retry_budget=0.05, replay_interval=0.05, **QUICK)
     two = await make_cache(server.url, l1_lease=0.0)
     await get(one, request(), answers(b"old"))
+    began = boottime()
     with server.frozen():
         with pytest.raises(InvalidationPendingError):
             await bounded(one.invalidate(["tasks"], raise_pending=True))
         assert one.pending == 1
+        kept = boottime() - began
+        assert one.stats.snapshot()["invalidation_seconds"]["count"] == 0
         found = await one.lookup(request())
         assert decide(POLICY, found.seen, time.time()) == Load(Reason.HELD, fill=False)
         assert await bounded(one.invalidate(["tasks"])) == 0
-    await until(lambda: one.pending == 0)
+    await until(lambda: one.stats.snapshot()["invalidation_seconds"]["count"])
+    assert one.pending == 0
+    delivered = one.stats.snapshot()["invalidation_seconds"]
+    assert delivered["count"] == 2, "both of them, late"
+    assert kept < delivered["seconds"] < 2 * (boottime() - began)
     for cache in (two, one):
         assert (await get(cache, request(), answers(b"new"))).payload == b"new"
     assert not (await one.lookup(request())).seen.held

@@ -3,9 +3,10 @@
 import json
 
 import pytest
+from tests.runtime.driving import until
 
 from cachewright import Cache, Settings
-from cachewright.runtime.figures import error_rate, pressure
+from cachewright.runtime.figures import Sampler, check_health, error_rate, pressure
 from cachewright.runtime.stats import Stats
 from cachewright.spec.observing import Metrics
 
@@ -55,6 +56,23 @@ async def test_over_a_server_health_asks_it(namespace, valkey_url):
         assert (health.cache_status, health.pending_invalidations, health.hears) == ("healthy", 0, True)
         assert health.latency_ms > 0
     assert (await cache.health()).cache_status == "down", "it was closed"
+
+
+@pytest.mark.requirement("#270")
+async def test_the_connections_that_are_open_are_told_of_those_that_there_are(
+    namespace, make_cache, own_server
+):
+    async with Cache(namespace=namespace) as cache:
+        assert (await cache.get_stats()).health.connection_pool_status is None
+    server = own_server()
+    cache = await make_cache(server.url)
+    sampler = Sampler()
+    await check_health(cache)
+    assert sampler.sample(cache).health.connection_pool_status == "1/1"
+    server.kill()
+    await until(lambda: sampler.sample(cache).health.connection_pool_status == "0/1")
+    server.start()
+    await until(lambda: sampler.sample(cache).health.connection_pool_status == "1/1")
 
 
 async def test_several_workers_without_a_server_are_down(namespace):

@@ -32,6 +32,20 @@ def test_what_was_added_again_during_a_delivery_stays():
     assert not tokens.held(["b"])
 
 
+def test_how_long_a_delivery_took_counts_from_the_first_attempt_that_it_makes_up_for():
+    _, journal = make()
+    journal.add(["a"], since=1.0)
+    journal.add(["b"])  # nobody knows since when
+    under_way = journal.pending()
+    journal.add(["a"], since=2.0)
+    assert journal.delivered(under_way) == [1.0]
+    assert journal.delivered(under_way) == []
+    assert journal.delivered(journal.pending()) == [2.0]
+    journal.add(["a"], since=3.0)
+    journal.add(["a", "b"], since=4.0)
+    assert journal.delivered(journal.pending()) == [3.0, 4.0]
+
+
 def test_too_many_tags_become_the_whole_namespace(monkeypatch):
     monkeypatch.setattr(module, "_LIMIT", 3)
     tokens, journal = make()

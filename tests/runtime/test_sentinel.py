@@ -43,6 +43,7 @@ async def test_the_primary_is_found_and_used(well, make_cache):
     assert await asyncio.to_thread(one.portal.invalidate, ["tasks"]) == 1
     for cache in (one, two):
         assert cache.stats.snapshot()["errors"] == 0
+        assert cache.store.lines == (1, 1)
 
 
 async def test_the_index_of_the_database_is_that_of_the_url(well, make_cache, namespace):

@@ -49,6 +49,8 @@ def _state(stats: Mapping[str, Any]) -> Text:
         f"  memory {size['memory_used_bytes'] / 2**20:,.1f} of {size['max_memory_bytes'] / 2**20:,.0f} MiB"
         f" ({health['memory_pressure']})"
     )
+    if health["connection_pool_status"] is not None:
+        said.append(f"  connections {health['connection_pool_status']}")
     return said
 
 

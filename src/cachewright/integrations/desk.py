@@ -66,6 +66,7 @@ class Desk:
             "targets": {
                 target.name: {
                     "endpoint": _endpoint(target),
+                    "scope": target.scope.value,
                     **targets.get(target.name, TargetStats().as_dict()),
                 }
                 for target in self._plan.targets.values()

@@ -88,5 +88,7 @@ def together(workers: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], Gaug
         bytes=sum(one.bytes for one in gauges),
         max_items=sum(one.max_items for one in gauges),
         max_bytes=sum(one.max_bytes for one in gauges),
+        open_lines=sum(one.open_lines for one in gauges),
+        lines=sum(one.lines for one in gauges),
         status=max((one.status for one in gauges), key=_WORST.index, default="down"),
     )

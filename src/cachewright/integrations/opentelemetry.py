@@ -1,4 +1,7 @@
-"""The figures of this process as instruments of OpenTelemetry; attributes are targets, tiers and reasons."""
+"""The figures of this process as instruments of OpenTelemetry.
+
+Attributes are targets with their scope, tiers and reasons.
+"""
 
 from __future__ import annotations
 
@@ -42,13 +45,20 @@ def observe(meter: Meter, figures: Figures) -> None:
     )
 
 
+def _of_targets(figures: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], dict[str, str]]]:
+    """What was counted for each target, and its attributes; what is no target of the specification has no scope."""
+    scopes = figures.get("scopes", {})
+    for target, own in figures["targets"].items():
+        yield own, {"target": target, **({"scope": scopes[target]} if target in scopes else {})}
+
+
 def _by(figures: Figures, place: str, attribute: str) -> Observe:
     def read(_options: CallbackOptions) -> Iterator[Observation]:
         from opentelemetry.metrics import Observation
 
-        for target, own in figures()["targets"].items():
+        for own, attributes in _of_targets(figures()):
             for value, count in own[place].items():
-                yield Observation(count, {"target": target, attribute: value})
+                yield Observation(count, {**attributes, attribute: value})
 
     return read
 
@@ -57,8 +67,8 @@ def _seconds(figures: Figures, place: str) -> Observe:
     def read(_options: CallbackOptions) -> Iterator[Observation]:
         from opentelemetry.metrics import Observation
 
-        for target, own in figures()["targets"].items():
-            yield Observation(own[place]["seconds"], {"target": target})
+        for own, attributes in _of_targets(figures()):
+            yield Observation(own[place]["seconds"], attributes)
 
     return read
 

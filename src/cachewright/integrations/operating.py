@@ -37,6 +37,7 @@ class Operating:
         directory: Path | None = None,
     ) -> None:
         self._engine = engine
+        self._scopes = {target.name: target.scope.value for target in plan.targets.values()}
         self.switches = Switches(engine, [target.name for target in plan.targets.values()], boottime)
         self.redis = spec.configuration.redis
         self.forecast = spec.metrics.performance.hit_rate
@@ -66,6 +67,7 @@ class Operating:
     def figures(self) -> Mapping[str, Any]:
         """What this process tells the others of itself, beside its counters."""
         return {
+            "scopes": self._scopes,
             "gauges": asdict(gauges_of(self._engine)),
             "pending": self._engine.pending,
             "hears": self._engine.hears,

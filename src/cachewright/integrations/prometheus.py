@@ -1,8 +1,12 @@
-"""The figures of all workers in the text form that Prometheus scrapes. Labels are targets, tiers and reasons."""
+"""The figures of all workers in the text form that Prometheus scrapes.
+
+Labels are targets with their scope, tiers and reasons.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from cachewright.errors import SurroundingsError
@@ -13,6 +17,8 @@ if TYPE_CHECKING:
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _STATUSES = ("healthy", "degraded", "down")
+#: The labels of everything that is counted by target. A target has one scope: there are no more series for it.
+_TARGET = ("target", "scope")
 
 #: Counters of a target: name, what it counts, its label (None: a plain number), and where it stands.
 _OF_TARGETS: tuple[tuple[str, str, str | None, str], ...] = (
@@ -78,32 +84,41 @@ def _counted(
 ) -> Metric:
     from prometheus_client.metrics_core import CounterMetricFamily
 
-    family = CounterMetricFamily(name, text, labels=["target"] if label is None else ["target", label])
+    family = CounterMetricFamily(name, text, labels=[*_TARGET, label] if label else _TARGET)
     for target, own in targets.items():
         if label is None:
-            family.add_metric([target], own[place])
+            family.add_metric([target, own["scope"]], own[place])
         else:
             for value, count in own[place].items():
-                family.add_metric([target, value], count)
+                family.add_metric([target, own["scope"], value], count)
     return family
 
 
 def _timed(name: str, text: str, place: str, targets: Mapping[str, Mapping[str, Any]]) -> Metric:
     from prometheus_client.metrics_core import HistogramMetricFamily
 
-    family = HistogramMetricFamily(name, text, labels=["target"])
+    family = HistogramMetricFamily(name, text, labels=_TARGET)
     for target, own in targets.items():
-        below, buckets = 0, []
-        for bound, count in zip((*map(str, BOUNDS), "+Inf"), own[place]["buckets"], strict=True):
-            below += count
-            buckets.append((bound, below))
-        family.add_metric([target], buckets=buckets, sum_value=own[place]["seconds"])
+        buckets = _buckets(own[place])
+        family.add_metric([target, own["scope"]], buckets=buckets, sum_value=own[place]["seconds"])
     return family
 
 
-def _of_processes(stats: Mapping[str, Any]) -> Iterator[Metric]:
-    from prometheus_client.metrics_core import CounterMetricFamily
+def _buckets(durations: Mapping[str, Any]) -> list[tuple[str, float]]:
+    """How many took no longer than each bound."""
+    bounds = (*map(str, BOUNDS), "+Inf")
+    return list(zip(bounds, accumulate(durations["buckets"]), strict=True))
 
+
+def _of_processes(stats: Mapping[str, Any]) -> Iterator[Metric]:
+    from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily
+
+    for name, text, place in (
+        ("cachewright_invalidation_seconds", "From an invalidation to its delivery.", "invalidation_seconds"),
+        ("cachewright_promotion_seconds", "Windows of promotions.", "promotion_seconds"),
+    ):
+        own = stats["counters"][place]
+        yield HistogramMetricFamily(name, text, buckets=_buckets(own), sum_value=own["seconds"])
     for place, (name, text) in _OF_PROCESSES.items():
         yield CounterMetricFamily(f"cachewright_{name}", text, value=stats["counters"][place])
     database = stats["database"]

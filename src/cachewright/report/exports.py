@@ -166,6 +166,9 @@ def _panels(spec: CachingSpecification) -> Iterator[_Panel]:
         yield _Panel(title, "s", f"histogram_quantile(0.95, {buckets})", "{{target}}")
     yield _Panel("Memory", "bytes", "cachewright_memory_bytes", "used", spec.max_memory_bytes)
     yield _Panel("Invalidations", "ops", "rate(cachewright_invalidations_total[5m])", "a second")
+    delivered = "sum by (le) (rate(cachewright_invalidation_seconds_bucket[5m]))"
+    lag = f"histogram_quantile(0.95, {delivered})"
+    yield _Panel("Invalidations until their delivery (p95)", "s", lag, "delivered")
     yield _Panel("Invalidations that wait", "short", "cachewright_pending_invalidations", "tags")
     yield _Panel("Store errors", "ops", "rate(cachewright_store_errors_total[5m])", "a second")
     yield _Panel("Database", "ops", "rate(cachewright_database_queries_total[5m])", "statements a second")

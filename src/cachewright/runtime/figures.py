@@ -57,7 +57,11 @@ class Operations:
 
 @dataclass(frozen=True, slots=True)
 class HealthFigures:
-    """How it is, as far as is known without asking."""
+    """How it is, as far as is known without asking.
+
+    `connection_pool_status` is how many connections to the servers are open, of how many: each process has one to
+    each primary, which carries everything (`2/2`). None where there is no server.
+    """
 
     cache_status: Status
     error_rate: float | None
@@ -97,19 +101,25 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Gauges:
-    """What is now, and no count: entries in memory and their bytes, the bounds of both, and how the cache is."""
+    """What is now, and no count: entries in memory and their bytes, the bounds of both, and how the cache is.
+
+    Of the `lines` to the servers, one to each primary, `open_lines` are connected.
+    """
 
     items: int
     bytes: int
     max_items: int
     max_bytes: int
     status: Status
+    open_lines: int = 0
+    lines: int = 0
 
 
 def gauges_of(engine: Engine) -> Gauges:
     """The gauges of this process."""
     memory, settings = engine.memory, engine.settings
-    return Gauges(len(memory), memory.size, settings.l1_items, settings.l1_bytes, _status(engine))
+    lines = (0, int(engine.shared)) if engine.store is None else engine.store.lines
+    return Gauges(len(memory), memory.size, settings.l1_items, settings.l1_bytes, _status(engine), *lines)
 
 
 class Sampler:
@@ -135,7 +145,10 @@ class Sampler:
             cache_size=CacheSize(gauges.items, gauges.bytes, gauges.max_items, gauges.max_bytes),
             operations=_rates(totals, before, now - since, counted),
             health=HealthFigures(
-                gauges.status, error_rate(counted), None, pressure(gauges.bytes, gauges.max_bytes)
+                gauges.status,
+                error_rate(counted),
+                f"{gauges.open_lines}/{gauges.lines}" if gauges.lines else None,
+                pressure(gauges.bytes, gauges.max_bytes),
             ),
             counters=counted,
         )

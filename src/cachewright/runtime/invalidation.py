@@ -99,10 +99,13 @@ class Invalidations:
         return 0
 
     async def _deliver(self, tags: tuple[str, ...], retries: int) -> int | None:
+        began = self._core.boottime()
         self._recent.add(tags)
         changed = await self._told(tags, retries)
-        if changed is None:
-            await asyncio.to_thread(self._journal.add, tags)
+        if changed is not None:
+            self._core.stats.delivered(self._core.boottime() - began)
+        else:
+            await asyncio.to_thread(self._journal.add, tags, since=began)
             self._core.stats.pending()
             log.warning(
                 "an invalidation could not be delivered; until it is, its tags (%d) are left alone", len(tags)
@@ -184,6 +187,7 @@ class Invalidations:
         except StoreUnavailableError:
             return False
         self._core.drop(tuple(pending))
-        self._journal.delivered(pending)
+        for since in self._journal.delivered(pending):
+            self._core.stats.delivered(self._core.boottime() - since)
         log.info("%d kept invalidations were delivered", len(pending))
         return True

@@ -36,6 +36,7 @@ class Journal:
         self._lock = threading.Lock()
         self._number = 0
         self._pending: dict[str, int] = {}
+        self._since: dict[int, float] = {}
         self._directory = directory
         self._stem = "".join(c if c.isalnum() or c in "-_" else f"%{ord(c):x}" for c in namespace)
         self._own = None if directory is None else directory / f"{self._stem}.{origin.hex()}{_SUFFIX}"
@@ -44,10 +45,12 @@ class Journal:
     def __len__(self) -> int:
         return len(self._pending)
 
-    def add(self, tags: Collection[str]) -> None:
-        """Keep `tags` for a later delivery and hold them until then."""
+    def add(self, tags: Collection[str], *, since: float | None = None) -> None:
+        """Keep `tags` for a later delivery and hold them until then; `since` is when it was first tried, if known."""
         with self._lock:
             self._keep(tags)
+            if since is not None and len(self._since) < _LIMIT:
+                self._since[self._number] = since
             if self._own is not None:
                 self._write(self._own, tags)
 
@@ -73,8 +76,11 @@ class Journal:
         with self._lock:
             return dict(self._pending)
 
-    def delivered(self, tags: Mapping[str, int]) -> None:
-        """These were delivered: what was added again meanwhile stays, everything else is released."""
+    def delivered(self, tags: Mapping[str, int]) -> list[float]:
+        """These were delivered: what was added again meanwhile stays, everything else is released.
+
+        Since when each of what is over had been waiting, as far as that is known.
+        """
         with self._lock:
             done = [tag for tag, number in tags.items() if self._pending.get(tag) == number]
             for tag in done:
@@ -82,6 +88,9 @@ class Journal:
             self._tokens.release(done)
             if not self._pending:
                 self._clear_files()
+            last, left = max(tags.values(), default=0), set(self._pending.values())
+            over = [number for number in self._since if number <= last and number not in left]
+            return [self._since.pop(number) for number in over]
 
     def _clear_files(self) -> None:
         if self._own is not None:

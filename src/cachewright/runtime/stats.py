@@ -94,6 +94,7 @@ class Stats:
         self._operations: dict[str, Durations] = {}
         self._refusals: Counter[str] = Counter()
         self._windows = Durations()
+        self._deliveries = Durations()
         self._counts: Counter[str] = Counter(
             dict.fromkeys(
                 (
@@ -236,6 +237,11 @@ class Stats:
         """Tags were given new tokens."""
         self._count("invalidations", tags=tags)
 
+    def delivered(self, seconds: float) -> None:
+        """An invalidation was delivered, so long after it was asked for."""
+        with self._lock:
+            self._deliveries.add(seconds)
+
     def pending(self) -> None:
         """An invalidation could not be delivered and was kept."""
         self._count("pending")
@@ -298,6 +304,7 @@ class Stats:
                 **self._counts,
                 "refusals": dict(self._refusals),
                 "promotion_seconds": self._windows.as_dict(),
+                "invalidation_seconds": self._deliveries.as_dict(),
                 "operations": operations,
                 "targets": targets,
             }

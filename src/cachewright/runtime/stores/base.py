@@ -62,6 +62,10 @@ class Store(Protocol):
     def struggling(self) -> bool:
         """Whether calls have been failing lately, so that repeating one at once is pointless."""
 
+    @property
+    def lines(self) -> tuple[int, int]:
+        """How many connections for commands are open, and how many there are when all are: one for each primary."""
+
     async def read(self, names: Sequence[str], tags: Sequence[str], *, mint: Collection[str] = ()) -> Answer:
         """What stands under these names and tags, in one round trip; what is absent is left out.
 

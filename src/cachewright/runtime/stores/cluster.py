@@ -76,6 +76,13 @@ class Cluster:
         """Whether the breaker of one of its primaries is open."""
         return any(self._wire(address).breaker.is_open for address in self._slots.addresses)
 
+    @property
+    def lines(self) -> tuple[int, int]:
+        """One to each primary; before any is known, there is one to be found."""
+        addresses = tuple(self._slots.addresses)
+        wires = [self._wires.get(address) for address in addresses]
+        return sum(wire is not None and wire.is_open for wire in wires), len(addresses) or 1
+
     def _wire(self, address: Address) -> Wire:
         found = self._wires.get(address)
         if found is None:

@@ -77,6 +77,11 @@ class Wire:
         #: When it was heard last (boot time, s).
         self.heard: float | None = None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection on which a command could go out now."""
+        return self._line is not None
+
     def connection(self) -> AbstractConnection:
         """A new connection, not yet open."""
         connection: AbstractConnection = self._factory.make_connection()  # type: ignore[no-untyped-call] # redis-py

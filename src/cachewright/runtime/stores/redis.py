@@ -91,6 +91,11 @@ class RedisStore:
         """Whether a breaker is open."""
         return self._servers.struggling
 
+    @property
+    def lines(self) -> tuple[int, int]:
+        """How many connections for commands are open, and how many there are when all are."""
+        return self._servers.lines
+
     async def _known(self, *, insist: bool = False) -> _Home:
         """The servers and names, learnt before the first command: a token under another name would be no token."""
         if self._home is None:

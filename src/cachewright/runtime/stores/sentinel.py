@@ -54,6 +54,11 @@ class Sentinels:
         """Whether the breaker of the primary is open, or none is known."""
         return self._primary is None or self._primary.breaker.is_open
 
+    @property
+    def lines(self) -> tuple[int, int]:
+        """That to the primary."""
+        return int(self._primary is not None and self._primary.is_open), 1
+
     async def settled(self, *, insist: bool = False) -> Sentinels:
         """Itself."""
         del insist

@@ -26,6 +26,10 @@ class Servers(Protocol):
         """Whether calls have been failing lately."""
 
     @property
+    def lines(self) -> tuple[int, int]:
+        """How many connections for commands are open, and how many there are when all are: one for each primary."""
+
+    @property
     def spread(self) -> bool:
         """Whether keys stand on several servers. Known once `settled`."""
 
@@ -98,6 +102,11 @@ class OneServer:
     def struggling(self) -> bool:
         """Whether the breaker is open."""
         return self._wire.breaker.is_open
+
+    @property
+    def lines(self) -> tuple[int, int]:
+        """The one."""
+        return int(self._wire.is_open), 1
 
     async def settled(self, *, insist: bool = False) -> Servers:
         """Itself, once it has answered and is no part of a cluster."""
