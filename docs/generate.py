@@ -308,8 +308,8 @@ def request_page() -> str:
 
 REQUIREMENTS_INTRODUCTION = """\
 What was asked for, by number, and the decisions where the request contradicts itself (`C…`), each with the tests that
-show it. The tests are those with the mark `@pytest.mark.requirement`. Where no test shows a thing, it is said what is
-there instead, or what is missing."""
+show it. The tests are those with the mark `@pytest.mark.requirement`, and the cases of checks that name their numbers.
+Where no test shows a thing, or not all of it, it is said what is there instead, or what is missing."""
 
 REQUIREMENTS = Path(__file__).parent / "requirements.yml"
 _MARK = "pytest.mark.requirement"
@@ -337,7 +337,7 @@ def requirements() -> Mapping[str, Mapping[str, str]]:
 
 
 def marked_tests() -> Mapping[str, set[str]]:
-    """The tests that show each number."""
+    """The tests that show each number, and the cases of checks."""
     shown: dict[str, set[str]] = {}
     for path in sorted(TESTS.rglob("test_*.py")):
         for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -345,6 +345,11 @@ def marked_tests() -> Mapping[str, set[str]]:
                 for number in _marked(function):
                     name = f"{path.relative_to(TESTS.parent)}::{function.name}"
                     shown.setdefault(number, set()).add(name)
+    for path in sorted((TESTS / "checks" / "cases").glob("*.yml")):
+        for case in YAML(typ="safe").load(path.read_text(encoding="utf-8"))["fail"]:
+            for number in case.get("requirements", ()):
+                name = f"tests/checks/test_rules.py::test_fails[{path.stem}: {case['name']}]"
+                shown.setdefault(number, set()).add(name)
     return shown
 
 

@@ -24,6 +24,8 @@ def _load(path):
 @pytest.mark.requirement("#434")
 def test_the_skill_is_valid_by_the_validator_of_agent_skills():
     assert validate(SKILL) == []
+    _, front, _ = (SKILL / "SKILL.md").read_text(encoding="utf-8").split("---\n", 2)
+    assert YAML(typ="safe").load(front)["metadata"]["version"] == "1.0.0"
 
 
 def test_the_skill_is_short_and_has_its_traps():

@@ -1,5 +1,6 @@
 """A design that is asked for it says what clients ask for next; what it says can be executed."""
 
+import pytest
 from tests.analysis.test_transitions import Traffic
 
 from cachewright.checks.rules import check
@@ -32,6 +33,7 @@ def designed(*targets):
     return found, loads_spec(dumps_spec(found.spec))
 
 
+@pytest.mark.requirement("#119", "#122", "#250")
 def test_what_follows_is_in_the_specification_and_is_executed_as_it_stands_there():
     found, document = designed(TASK, NEWS)
     warming = document.spec.cache_warming
@@ -53,6 +55,7 @@ def test_where_all_that_follows_is_for_everybody_no_credential_is_used():
     assert found.assumptions == ()
 
 
+@pytest.mark.requirement("#119")
 def test_the_same_evidence_gives_the_same_text():
     assert designed(TASK, NEWS)[0] == designed(TASK, NEWS)[0]
     assert isinstance(designed(NEWS)[1], Document)

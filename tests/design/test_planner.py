@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from tests.analysis.builder import Call, TodoTraffic, TraceBuilder
 
+from cachewright.checks import check
 from cachewright.design.planner import design
 from cachewright.design.rationale import rationale
 from cachewright.simulator.replay import replay
@@ -45,6 +46,29 @@ def test_a_plain_crud_backend_is_cached_with_row_tags(plain):
     assert targets["GET /news"].scope == "public"
     assert plain.spec.identity.user == "claim:sub"
     assert plain.spec.namespace == "todo"
+
+
+TRAFFIC = {
+    "plain": {},
+    "tenants": {"claims": {"tid": lambda user: f"t{user % 2}"}, "identity": {"tenant": "claim:tid"}},
+    "two users": {"users": 2},
+    "languages": {"keyed_language": True, "calm": True},
+    "dates": {"due": True, "calm": True},
+    "answers by credential": {"per_credential": True, "credentials": 2},
+    "reads that write": {"writes_on_read": True},
+    "writes of many rows": {"bulk_moves": True, "agent": True},
+}
+
+
+@pytest.mark.parametrize("traffic", TRAFFIC.values(), ids=TRAFFIC)
+def test_what_is_designed_is_clean_to_a_strict_eye(traffic):
+    trace = TodoTraffic(**traffic).run(1000).build()
+    found = _designed(trace)
+    assert found.spec.cache_targets
+    doubts = [
+        each for each in check(loads_spec(dumps_spec(found.spec)), trace=trace) if each.severity != "info"
+    ]
+    assert [(each.code, each.message) for each in doubts] == []
 
 
 def test_writes_are_refused_by_method(plain):

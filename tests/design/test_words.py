@@ -64,6 +64,21 @@ def test_loads_are_told_apart_by_what_they_do():
     assert category(designed(asked(**often, write_frequency="3/min"))) == []
 
 
+@pytest.mark.requirement("#45", "#47")
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT t.title FROM tasks t JOIN users u ON u.id = t.user_id",
+        "SELECT title FROM tasks WHERE user_id IN (SELECT id FROM users)",
+        "SELECT max(id) FROM tasks",
+        "SELECT DISTINCT title FROM tasks",
+        "SELECT title, row_number() OVER (ORDER BY id) FROM tasks",
+    ],
+)
+def test_what_costs_a_database_more_than_a_look_is_complex(sql):
+    assert category(designed(asked(database_query=sql))) == ["complex"]
+
+
 @pytest.mark.requirement("#92", "#401")
 def test_what_is_written_more_often_than_read_is_designed_only_by_name_and_with_the_reason():
     found = designed({**BY_USER, **asked(endpoint=LIST, query_frequency="1/min", write_frequency="5/min")})
@@ -141,7 +156,7 @@ def test_the_requests_own_patterns_become_keys():
     assert pattern({}, database_query="SELECT id FROM tasks WHERE status = :status", **query) != first
 
 
-@pytest.mark.requirement("#15", "#169", "#171", "#176", "#177", "#178", "C36", "C37")
+@pytest.mark.requirement("#15", "#169", "#171", "#176", "C36", "C37")
 def test_facts_of_a_cluster_are_taken_over_and_explained():
     cluster = {"enabled": True, "slots": 16384, "replicas": ["10.0.0.4:6379"]}
     found = designed(
@@ -253,6 +268,18 @@ def test_interfaces_are_text_without_a_body():
     assert all(hasattr(Cache, method.name) for method in service.body if not isinstance(method, ast.Expr))
     (default,) = next(each for each in functions if each.name == "cached").args.defaults
     assert default.value == 300
+
+
+@pytest.mark.requirement("#313", "C55")
+@pytest.mark.parametrize("words", [("invalidate",), ("invalidate_pattern", "invalidate_all")])
+def test_methods_of_layers_are_those_of_the_cache_in_either_words(words):
+    spec = designed(asked(endpoint=LIST)).spec
+    designed_methods = {method for layer in spec.implementation.cache_layer for method in layer.methods}
+    assert designed_methods == {"get", "set", "delete", "invalidate"}
+    layer = {"name": "RedisCache", "methods": ["get", "set", "delete", *words]}
+    text = yaml.safe_dump({"caching_specification": {"implementation": {"cache_layer": [layer]}}})
+    (kept,) = loads_spec(text).spec.implementation.cache_layer
+    assert all(callable(getattr(Cache, method)) for method in {*designed_methods, *kept.methods})
 
 
 @pytest.mark.requirement("#323", "C33")

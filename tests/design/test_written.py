@@ -71,13 +71,15 @@ def test_a_pattern_that_is_given_is_kept_and_renders_as_written():
     assert key == "user:7:tasks:page:1:limit:20"
 
 
-@pytest.mark.requirement("#358", "#74", "#341")
-def test_a_task_list_lives_five_minutes():
+@pytest.mark.requirement("#358", "#74", "#340")
+def test_a_task_list_and_a_profile_live_five_minutes():
     found = designed(asked(endpoint="GET /api/tasks"))
     assert found.spec.strategy_of(target(found)).ttl.duration_seconds == 300
+    profile = designed(asked(endpoint="GET /api/profile"))
+    assert profile.spec.strategy_of(target(profile)).ttl.duration_seconds == 300
 
 
-@pytest.mark.requirement("#359", "C27", "#340", "#112", "#113", "#115")
+@pytest.mark.requirement("#359", "C27", "#341", "#112", "#113", "#115")
 def test_an_update_of_a_task_ends_the_lists_of_its_user_and_the_task():
     found = designed(
         {
@@ -101,7 +103,7 @@ def test_an_update_of_a_task_ends_the_lists_of_its_user_and_the_task():
         assert {"user:{user_id}:tasks", "task:{task_id}"} <= set(rule.invalidate_patterns)
 
 
-@pytest.mark.requirement("#360", "#118", "#11", "C72", "C50")
+@pytest.mark.requirement("#360", "#11", "C72", "C50")
 def test_the_lists_of_the_top_users_are_warmed_at_start():
     found = designed(asked(endpoint="GET /api/tasks", warm_top_users=100))
     warming = found.spec.cache_warming
@@ -109,6 +111,17 @@ def test_the_lists_of_the_top_users_are_warmed_at_start():
     assert warming.strategies[0].type == "user_specific"
     (query,) = warming.on_startup.queries
     assert (query.name, query.params, query.expected_results) == ("GET /api/tasks", {"top_users": 100}, 100)
+
+
+@pytest.mark.requirement("#118", "#408")
+def test_what_is_critical_is_warmed_at_start_and_nothing_else():
+    queries = [{"endpoint": "GET /api/plans", "critical": True}, {"endpoint": "GET /api/notes"}]
+    warming = designed({"cache_targets": queries}).spec.cache_warming
+    assert (warming.enabled, [query.name for query in warming.on_startup.queries]) == (
+        True,
+        ["GET /api/plans"],
+    )
+    assert designed({"cache_targets": queries[1:]}).spec.cache_warming.enabled is False
 
 
 @pytest.mark.requirement("#361", "#12", "#345")
@@ -189,6 +202,9 @@ def test_a_declared_identity_gives_each_user_keys_of_their_own():
     found = designed({"identity": {"user": "claim:sub"}, **asked(endpoint="GET /api/tasks")})
     assert (target(found).scope, target(found).cache_key_pattern) == ("user", "user:{user_id}:tasks")
     assert found.spec.multi_user.enabled is True
+    one = designed({"identity": {"user": "claim:sub"}, **asked(endpoint="GET /api/tasks/{id}")})
+    keys = one.spec.cache_keys.resource
+    assert (keys.includes_user_id, keys.includes_tenant_id) == (True, False)
 
 
 @pytest.mark.requirement("C26", "#54")
@@ -213,7 +229,7 @@ def test_a_query_without_an_owner_is_kept_apart_by_user_until_it_is_declared_pub
     assert target(designed(asked(database_query=query, scope="public"))).cache_key_pattern == "countries"
 
 
-@pytest.mark.requirement("#24", "#58")
+@pytest.mark.requirement("#24")
 def test_every_parameter_stands_in_the_key_or_is_left_out_on_purpose():
     backend = Backend(
         endpoints=(Endpoint("GET", "/tasks", (Parameter("status", "query"), Parameter("trace", "query"))),)
@@ -222,6 +238,16 @@ def test_every_parameter_stands_in_the_key_or_is_left_out_on_purpose():
     assert target(found).cache_key_pattern == "cred:{cred}:tasks:page={page}:status={status}"
     given = designed(asked(endpoint="GET /tasks", cache_key_pattern="tasks:{page}"), backend)
     assert target(given).cache_key_pattern == "cred:{cred}:tasks:{page}:status={status}:trace={trace}"
+
+
+@pytest.mark.requirement("#58")
+def test_another_order_is_another_key():
+    asked_for = asked(endpoint="GET /tasks", parameters=["sort", "direction"], scope="public")
+    key = KeyTemplate.parse(target(designed(asked_for)).cache_key_pattern)
+    ways = [("title", "asc"), ("title", "desc"), ("due", "asc")]
+    keys = {key.render({"sort": field, "direction": way}) for field, way in ways}
+    assert len(keys) == 3
+    assert all(one.startswith("tasks:") for one in keys)
 
 
 @pytest.mark.requirement("#65")
@@ -291,7 +317,7 @@ def test_a_frequency_of_change_in_words_is_kept_and_said():
     assert any("kept as it is" in warning for warning in found.warnings)
 
 
-@pytest.mark.requirement("#415", "#418", "#420", "#421", "#422", "#423", "#424", "#425", "C1", "#337")
+@pytest.mark.requirement("#418", "#420", "#422", "#423", "#424", "#425", "C1", "#337")
 @pytest.mark.parametrize(
     ("path", "levels"),
     [
@@ -307,7 +333,7 @@ def test_levels_follow_the_kind_of_data(path, levels):
     assert target(designed(asked(endpoint=f"GET {path}"))).levels == levels
 
 
-@pytest.mark.requirement("#70", "C40")
+@pytest.mark.requirement("#70", "#415", "C40")
 def test_memory_of_one_process_is_doubted_where_there_may_be_several():
     one = asked(endpoint="GET /a", data_kind="session")
     assert target(designed(one)).levels == ("l1",)
@@ -440,7 +466,7 @@ def test_a_doubt_about_what_was_asked_for_by_name_is_a_warning(fields):
     assert any("asked for by name" in warning for warning in found.warnings)
 
 
-@pytest.mark.requirement("#7", "#10", "#370", "#114", "#112", "C28")
+@pytest.mark.requirement("#7", "#10", "#370", "#114", "C28")
 def test_without_targets_the_reading_endpoints_of_the_documents_are_designed():
     backend = Backend(
         endpoints=(
@@ -508,7 +534,7 @@ def test_the_reason_of_a_request_is_kept_and_changes_no_figure():
     assert told.decisions[0].reason == "users find it slow"
 
 
-@pytest.mark.requirement("#9", "#30", "#32", "#390", "#391", "#392")
+@pytest.mark.requirement("#9", "#30", "#32", "#340", "#390", "#391", "#392")
 def test_another_size_changes_that_field_alone():
     def written(size):
         strategy = {"max_items": size, "eviction_policy": "lfu", "compression_enabled": True}
@@ -518,6 +544,8 @@ def test_another_size_changes_that_field_alone():
 
     changed = [(a, b) for a, b in zip(written(10), written(20), strict=True) if a != b]
     assert [(a.strip(), b.strip()) for a, b in changed] == [("max_items: 10", "max_items: 20")]
+    strategy = loads_spec("\n".join(written(10))).spec.cache_strategy
+    assert (strategy.eviction_policy.type, strategy.compression.enabled) == ("lfu", True)
 
 
 @pytest.mark.parametrize(

@@ -251,6 +251,7 @@ async def test_predictions_that_nobody_follows_end_by_themselves(app, valkey_url
         assert ("mine", late) not in app.state.seen
 
 
+@pytest.mark.requirement("#122")
 async def test_loads_ahead_keep_to_their_budget(app, valkey_url):
     document = specification(MINE, **WHO, **predicting(AFTER_WRITE, loads_per_minute=3))
     users = [str(n) for n in range(1, 50) if tried(f"@http%3A%2F%2Ftest:user:{n}:mine")][:10]

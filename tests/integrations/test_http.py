@@ -153,6 +153,7 @@ QUERIES = [
 ]
 
 
+@pytest.mark.requirement("#57")
 async def test_spellings_of_a_query_are_told_apart_as_the_application_does(shop):
     @shop.app.get("/echo")
     def echo(

@@ -2,7 +2,6 @@
 
 import logging
 
-import pytest
 from fastapi import FastAPI
 from tests.integrations.driving import get, specification
 
@@ -16,7 +15,6 @@ def said(caplog, *targets, **extra) -> list[str]:
     return [record.getMessage() for record in caplog.records]
 
 
-@pytest.mark.requirement("C71")
 def test_each_field_that_nothing_executes_is_named_once(caplog):
     rules = {"rules": [{"operation": "update", "invalidate_patterns": ["a"]}]}
     assert said(caplog, get("/a", "a"), get("/b", "b", strategy={"retries": 2}), invalidation=rules) == [

@@ -232,6 +232,25 @@ def test_nothing_fails_where_there_is_nothing(tmp_path):
     assert (found.endpoints, found.tables, found.warnings) == ((), (), ())
 
 
+@pytest.mark.requirement("#367", "#368", "#371")
+@pytest.mark.parametrize(
+    "name", ["specs/architecture.md", "specs/architecture/system.md", "specs/performance/goals.md"]
+)
+def test_specifications_of_architecture_and_performance_are_found_and_read(tmp_path, name):
+    found = project(tmp_path, **{name: "# System\nAPI response time: <200ms p95\n"})
+    assert [(limit.milliseconds, limit.source) for limit in found.limits] == [(200, f"{name}:2")]
+    assert found.sources == (name,)
+
+
+@pytest.mark.requirement("#365", "#366", "C60")
+@pytest.mark.parametrize("name", ["specs/.spec-kit/schema.md", "specs/.spec-kit/config.md"])
+def test_schema_and_configuration_in_markdown_tell_where_files_are(tmp_path, name):
+    text = "# Where things are\n```yaml\nstructure: {specs_dir: docs}\n```\n"
+    found = project(tmp_path, **{name: text, "docs/api/rest.md": "### GET /tasks\n"})
+    assert [one.subject for one in found.endpoints] == ["GET /tasks"]
+    assert found.sources == (name, "docs/api/rest.md")
+
+
 def test_a_broken_configuration_fails_nothing(tmp_path):
     found = project(tmp_path, **{".spec-kit/config.yaml": "a: [", "specs/api/rest.md": "### GET /tasks\n"})
     assert [one.subject for one in found.endpoints] == ["GET /tasks"]
@@ -250,6 +269,7 @@ def test_a_document_is_found_by_any_spelling_of_its_path(tmp_path, name):
     assert found.sources == ("specs/performance/p.md",)
 
 
+@pytest.mark.requirement("C61")
 def test_no_document_outside_of_the_project_is_read(tmp_path):
     inside = tmp_path / "project"
     inside.mkdir()

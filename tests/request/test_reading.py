@@ -52,7 +52,10 @@ def _target(body):
 def test_the_calling_convention_is_read_word_for_word():
     inputs = loads_request(CONVENTION).inputs
     assert [target.kind for target in inputs.cache_targets] == ["endpoint", "database_query", "computed_data"]
-    assert inputs.cache_targets[0].avg_query_time_ms == 180
+    assert inputs.backend_spec == "specs/api/rest-endpoints.md"
+    endpoint, query, computed = inputs.cache_targets
+    assert (endpoint.avg_query_time_ms, endpoint.query_frequency) == (180, "100 req/min")
+    assert (query.complexity, computed.computation_cost_ms) == ("low", 900)
     assert inputs.cache_strategy.pattern == "cache_through"
     assert inputs.multi_tenant.enabled is True
 

@@ -181,7 +181,7 @@ async def test_a_short_ttl_never_rounds_to_none(make, url, server, namespace, tt
     assert await cache.get("k") is MISSING
 
 
-@pytest.mark.requirement("#76", "#331")
+@pytest.mark.requirement("#76", "#149", "#331")
 async def test_none_is_no_expiry_and_no_word_is_the_default(make):
     cache = make(ttl=10)
     clock = cache.engine._core
@@ -465,7 +465,7 @@ async def test_an_invalidation_that_was_not_delivered_outlives_its_process(
 SPEC = Path(__file__).with_name("api_spec.yaml")
 
 
-@pytest.mark.requirement("#375", "#149")
+@pytest.mark.requirement("#375")
 async def test_a_specification_gives_namespace_times_sizes_and_targets(url):
     cache = Cache.from_spec(SPEC, redis_url=url)
     async with cache:

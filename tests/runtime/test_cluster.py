@@ -96,6 +96,14 @@ async def test_entries_tokens_and_words_find_their_servers(well, make_cache):
         assert cache.store.lines == (3, 3), "one to each primary"
 
 
+@pytest.mark.requirement("#142", "#414", "C73")
+async def test_each_primary_tells_how_it_is(well, make_cache):
+    cache = await make_cache(well.url)
+    told = await cache.store.facts()
+    assert [(each.role, each.cluster) for each in told] == [("master", True)] * 3
+    assert all(each.used_bytes and each.version for each in told)
+
+
 async def test_the_url_of_one_of_its_servers_is_enough(well, make_cache):
     one = await make_cache(f"redis://127.0.0.1:{well.nodes[1].port}")
     two = await make_cache(well.url)

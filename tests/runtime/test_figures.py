@@ -47,7 +47,7 @@ async def test_what_is_not_known_is_none_and_what_was_measured_is_a_number(names
     )
 
 
-@pytest.mark.requirement("#139", "#142", "C73")
+@pytest.mark.requirement("#139", "#140", "C73")
 async def test_over_a_server_health_asks_it(namespace, valkey_url):
     async with Cache(
         valkey_url, namespace=namespace, settings=Settings(read_timeout=5, connect_timeout=5)

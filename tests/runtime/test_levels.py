@@ -255,7 +255,7 @@ async def test_a_flood_of_invented_keys_leaves_those_that_are_asked_for(make_cac
     assert counted(cache, "turned_away") > 800
 
 
-@pytest.mark.requirement("#205-#208")
+@pytest.mark.requirement("#205", "#206")
 async def test_a_target_is_evicted_by_its_own_order_and_bounds(make_cache):
     cache = await make_cache(None, l1_targets={"GET /tasks": Bounds(2, 1 << 20, "fifo")})
     for number in range(3):

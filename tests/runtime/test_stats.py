@@ -35,7 +35,6 @@ def test_a_lookup_is_a_hit_or_a_miss_and_a_bypass_is_neither():
     assert (own["fills"], own["shared"]) == (1, 1)
 
 
-@pytest.mark.requirement("#140")
 def test_durations_fall_into_their_buckets():
     own = busy("a").snapshot()["targets"]["a"]
     assert own["hit_seconds"]["seconds"] == pytest.approx(0.0022)

@@ -224,7 +224,7 @@ caching_specification:
         ("alerts: {low_hit_rate: {action: WARN}}\n", ("alerts", "low_hit_rate", "action", 0), "warn"),
     ],
 )
-@pytest.mark.requirement("C5", "C6", "C30")
+@pytest.mark.requirement("C5", "C6")
 def test_the_requests_literal_shapes_are_read_and_noted(text, path, value):
     body = "".join(f"  {line}\n" for line in text.splitlines())
     document = loads_spec(f"caching_specification:\n{body}")

@@ -43,7 +43,7 @@ from cachewright.spec.keys import (
         ("cred:{cred}:tasks", {"cred": "ab12"}, "cred:ab12:tasks"),
     ],
 )
-@pytest.mark.requirement("#431", "#432", "#433", "#57", "C24")
+@pytest.mark.requirement("#431", "#432", "#433", "C24")
 def test_golden_keys(pattern, values, key):
     assert KeyTemplate.parse(pattern).render(values) == key
 

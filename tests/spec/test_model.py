@@ -211,7 +211,21 @@ def test_two_targets_must_not_have_one_name():
     ],
 )
 @pytest.mark.requirement(
-    "#203", "#208", "#292", "#293", "#298", "#301", "#304", "C17", "C22", "C23", "C36", "C49"
+    "#178",
+    "#203",
+    "#208",
+    "#292",
+    "#293",
+    "#298",
+    "#301",
+    "#304",
+    "C17",
+    "C22",
+    "C23",
+    "C36",
+    "C37",
+    "C49",
+    "C71",
 )
 def test_it_refuses(path, value):
     assert refusal(nested(path, value))

@@ -49,8 +49,8 @@ def unknown_table(subject: Subject) -> Iterator[Problem]:
 
     ## What it does
     Compares the tables and columns of `depends_on`, of triggers and of `ignore_writes` with those that the
-    application's mapped classes declare, or with those in the trace. Needs `--app` or `--trace`, and declared
-    tables.
+    application's mapped classes declare, or with those in the trace; the `version_field` has to be a column of
+    some table. Needs `--app` or `--trace`, and declared tables.
 
     ## Why
     No write ever changes such a tag: what depends on it stays stale until it expires.
@@ -73,6 +73,11 @@ def unknown_table(subject: Subject) -> Iterator[Problem]:
         for column in columns:
             if column not in known:
                 yield Problem(path, f"{table} has no column {column}{_nearest(column, known)}")
+    version = subject.spec.invalidation.versioning.version_field
+    columns_of_all = {column for columns in subject.tables.values() for column in columns}
+    if version is not None and version.lower() not in columns_of_all:
+        path = ("invalidation", "versioning", "version_field")
+        yield Problem(path, f"no table has a column {version}{_nearest(version.lower(), columns_of_all)}")
 
 
 def _tables_named(subject: Subject) -> Iterator[tuple[Path, str, tuple[str, ...]]]:

@@ -193,7 +193,7 @@ def _matching(directory: Path, pattern: str, root: Path) -> list[Path]:
 
 
 def _layout(root: Path) -> tuple[Mapping[str, str], list[str]]:
-    """Where a project keeps its files, by its `config.yaml` in whichever shape, and the files read for that."""
+    """Where a project keeps its files, by its configuration in whichever shape, and the files read for that."""
     found: dict[str, str] = {}
     used: list[str] = []
     for name in _CONFIGS:
@@ -201,12 +201,13 @@ def _layout(root: Path) -> tuple[Mapping[str, str], list[str]]:
         if not path.is_file():
             continue
         try:
-            content = _content(read_text(path))
+            text = read_text(path)
         except SpecError:
             continue
         used.append(name)
-        if isinstance(content, Mapping):
-            found = {**_layout_of(content), **found}
+        for content in map(_content, (text, *_FENCED.findall(text))):
+            if isinstance(content, Mapping):
+                found = {**_layout_of(content), **found}
     return found, used
 
 

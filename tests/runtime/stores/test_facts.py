@@ -24,6 +24,7 @@ async def test_a_server_tells_its_memory_its_policy_and_its_load(make_cache, own
     assert (facts.save, facts.appendonly, facts.cluster) == ("", False, False)
     assert facts.used_bytes > 0
     assert facts.clients >= 1
+    assert facts.operations_per_second is not None
     assert facts.version
 
 

@@ -39,7 +39,7 @@ async def engine(make_cache):
     return await make_cache(None, workers=1)
 
 
-@pytest.mark.requirement("#116", "#240")
+@pytest.mark.requirement("#116", "#239", "#240")
 def test_what_a_specification_says_becomes_jobs():
     said = {
         "strategies": [
