@@ -394,3 +394,25 @@ async def test_without_dependencies_all_that_a_load_reads_counts(shop):
             assert await driver.caches(f"/notes/{note_id}", headers=bearer(1))
         assert not await driver.hit("/notes/3", headers=other)
         assert await driver.hit("/notes/6", headers=other)
+
+
+async def test_a_request_that_was_bound_before_the_declaration_fell_is_bound_anew(desk):
+    """The object decides about some notes only, and says 404: nothing but the SQL of a load shows it."""
+
+    def may_see(request: Request, user: Any = Depends(desk.who), session: Session = desk.session) -> None:
+        note = int(request.path_params["note_id"])
+        if note > 5 and session.scalar(select(Note.user_id).where(Note.id == note)) != user.id:
+            raise HTTPException(404)
+
+    @desk.app.get("/private/{note_id}", dependencies=[Depends(may_see)])
+    def private(note_id: int, session: Session = desk.session) -> str:
+        return session.get_one(Note, note_id).title
+
+    target = of_tenant("shop_users", "shop_notes(id={note_id})", path="/private/{note_id}")
+    async with driven(desk.app, specification(target, **BY_TENANT)) as driver:
+        assert await driver.caches("/private/1", headers=member(2))
+        assert not await driver.hit("/private/6", headers=member(2)), "a note of user 1"
+        assert not await driver.hit("/private/6", headers=member(1))
+        assert decided(driver) == 1
+        assert not await driver.hit("/private/6", headers=member(2))
+        assert (await driver.get("/private/6", headers=member(2))).status_code == 404

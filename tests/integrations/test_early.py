@@ -1,6 +1,8 @@
 """Hits before routing: the same answers as routing gives, to the same requests, and to nobody else."""
 
+import gc
 import time
+import tracemalloc
 from itertools import count
 from random import Random
 
@@ -410,3 +412,35 @@ def test_what_is_asked_for_all_the_time_is_kept():
     for number in range(1000):
         assert held.get(b"hot") == 1
         held.put(b"%d" % number, number, 1)
+
+
+async def test_long_requests_take_no_more_room_than_was_set_aside(shop):
+    """Whoever asks with much that no key speaks of fills the memory of nobody."""
+
+    @shop.app.get("/plain")
+    def plain() -> str:
+        return "x"
+
+    async def ask(number: int) -> None:
+        scope = scope_of([(b"host", b"test"), (b"accept", b"y" * 10_000)], path="/plain")
+        scope |= {"type": "http", "query_string": b"%d=" % number + b"x" * 50_000}
+        await installed(scope, receive, send)
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message):
+        assert message.get("status", 200) == 200
+
+    async with driven(shop.app, specification(get("/plain", key="plain"))) as driver:
+        installed = driver.installed
+        await driver.caches("/plain")
+        tracemalloc.start()
+        try:
+            for number in range(100):
+                await ask(number)
+            gc.collect()
+            held, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert held < 1_000_000

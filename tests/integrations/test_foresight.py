@@ -8,10 +8,12 @@ import pytest
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
-from tests.integrations.driving import driven, get, specification
+from tests.integrations.driving import Driver, driven, get, listening, specification
 from tests.integrations.shop import Note
 from tests.runtime.driving import until
 
+from cachewright.integrations.install import Installed
+from cachewright.integrations.surroundings import Surroundings
 from cachewright.runtime.warming.account import tried
 
 KEY = "k" * 32
@@ -284,3 +286,46 @@ async def test_hot_keys_are_told(app, valkey_url):
         hot = driver.installed.figures()["hot_keys"]
         assert [(one["target"], one["share"]) for one in hot] == [("note", 0.75)]
         assert hot[0]["key"].endswith("notes:note=1")
+
+
+SHELF = {**get("/shelf", "shop_notes", key="shelf:{note_id}"), "name": "shelf"}
+
+
+def shelved(app):
+    @app.get("/shelf")
+    def shelf(note_id: str = ""):
+        return note_id
+
+    return specification(NOTE, SHELF, **predicting({"after": "GET /notes/{note_id}", "load": "shelf"}))
+
+
+async def test_an_identity_that_cannot_be_had_costs_nobody_an_answer(app, valkey_url):
+    def warm_as():
+        raise OSError("whoever signs is away")
+
+    async with driven(app, shelved(app), redis_url=valkey_url, warm_as=warm_as) as driver:
+        assert await driver.caches("/notes/1")
+        assert (await driver.get("/notes/1")).status_code == 200
+        assert (await driver.send("POST", "/notes/1?title=x")).status_code == 200
+        assert (await driver.get("/notes/1")).json() == "x"
+
+
+def test_loads_ahead_go_on_where_the_application_is_started_again(app, valkey_url):
+    """Under another event loop, as every test client and every reload in place has one of its own."""
+    document = specification(NOTE, **refilling())
+    installed = Installed(app, document, Surroundings(workers=1, redis_url=valkey_url))
+
+    async def once():
+        driver = Driver(installed)
+        await driver.get("/no/such/path")
+        await listening(installed)
+        for _ in range(3):
+            await driver.get("/notes/1")
+        before = len(app.state.seen)
+        await driver.send("POST", "/notes/1?title=new")
+        await until(lambda: len(app.state.seen) > before)
+        await driver.aclose()
+        await installed.aclose()
+
+    for _ in range(2):
+        asyncio.run(once())

@@ -395,3 +395,24 @@ async def test_a_header_or_cookie_that_may_be_a_secret_stands_in_no_key_as_it_is
     assert len(kept) == 4
     assert not any(secret in text for text in stored for secret in (b"sesame", b"knock"))
     assert sum("lang=de" in name for name in kept) == 3
+
+
+async def test_a_path_that_is_no_text_is_answered_as_without_a_cache(shop):
+    """Some servers decode what is no UTF-8 to surrogates."""
+
+    @shop.app.get("/files/{name}")
+    def file(name: str) -> str:
+        return "found"
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message):
+        sent.append(message.get("status", message.get("body")))
+
+    sent: list[Any] = []
+    scope = {"type": "http", "method": "GET", "path": "/files/\udcff", "headers": [(b"host", b"test")]}
+    async with driven(shop.app, specification(get("/files/{name}", key="file:{name}"))) as driver:
+        for _ in range(3):
+            await driver.installed({**scope, "query_string": b"", "scheme": "http"}, receive, send)
+    assert sent == [200, b'"found"'] * 3

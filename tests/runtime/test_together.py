@@ -34,10 +34,10 @@ async def test_the_first_goes_out_at_once_and_those_of_one_moment_once():
     (first,) = await started(together.ask("a", "a"))
     assert oracle.asked == ["a"]
     others = await started(*[together.ask("a", "a") for _ in range(10)], together.ask("b", "b"))
-    assert oracle.asked == ["a", "a", "b"]
+    assert oracle.asked == ["a", "b", "a"]
     oracle.free.set()
     assert await first == 1
-    assert await asyncio.gather(*others) == [2] * 10 + [3]
+    assert await asyncio.gather(*others) == [3] * 10 + [2]
 
 
 async def test_nobody_joins_a_question_that_went_out_before():
@@ -84,3 +84,24 @@ async def test_a_follower_that_is_cancelled_disturbs_nobody():
     oracle.free.set()
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     assert [isinstance(outcome, int) for outcome in outcomes] == [True, True, True, False, True]
+
+
+async def test_who_comes_later_in_the_same_turn_is_given_what_was_asked_after_he_came():
+    """Where code blocks the loop, much may have happened elsewhere between two callers of one turn."""
+    elsewhere, free = ["old"], asyncio.Event()
+
+    async def ask(_question):
+        found = elsewhere[-1]
+        await free.wait()
+        return found
+
+    async def blocks_and_asks():
+        elsewhere.append("new")
+        return await together.ask("a", "a")
+
+    together = Together(ask)
+    before = await started(together.ask("b", "b"))
+    tasks = await started(together.ask("a", "a"), blocks_and_asks(), together.ask("a", "a"))
+    free.set()
+    assert await asyncio.gather(*tasks) == ["old", "new", "new"]
+    await asyncio.gather(*before)

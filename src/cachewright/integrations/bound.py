@@ -11,7 +11,7 @@ from cachewright.capture.routes import Route
 from cachewright.capture.routing import Placed
 from cachewright.integrations.binding import Binder, Lookup, is_conditional, origin_of
 from cachewright.integrations.recall import Generations, Likeness
-from cachewright.integrations.visits import visit_of
+from cachewright.integrations.visits import size_of, visit_of
 from cachewright.runtime.questions import LookupRequest
 from cachewright.runtime.standing import Standing
 from cachewright.runtime.warming.heat import Visit
@@ -22,6 +22,8 @@ _MOST = 16_384
 _MOST_BYTES = 16 * 1024 * 1024
 #: What one costs beside its texts: its objects, and its place in a dictionary.
 _OBJECTS = 1200
+#: What it costs to be able to ask again, beside its texts.
+_AGAIN = 600
 _TAG = 60
 
 
@@ -113,4 +115,9 @@ def _size(bound: Bound) -> int:
     texts = sum(len(value) for value in bound.path.values()) + len(bound.origin)
     if bound.request is not None:
         texts += 3 * len(bound.request.key) + sum(len(tag) + _TAG for tag in bound.request.tags)
+        texts += 2 * len(bound.request.ground or "") + sum(
+            len(tag) + _TAG for tag in bound.request.ground_tags
+        )
+    if bound.visit is not None and bound.visit.again is not None:
+        texts += _AGAIN + size_of(bound.visit.again)
     return _OBJECTS + texts

@@ -75,7 +75,11 @@ class Early:
         if bound.conditional or scope.get(UNCACHED) or scope.get(WARMING) or bound.route.outdated:
             return None
         parts = self._parts
-        if bound.request is None or parts.is_off(bound.request.target):
+        if (
+            bound.request is None
+            or parts.is_off(bound.request.target)
+            or not parts.binder.stands(bound.lookup)
+        ):
             return None
         return None if parts.dressing is not None and parts.dressing.reloads(scope) else bound
 

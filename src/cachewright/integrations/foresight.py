@@ -57,7 +57,8 @@ Ask = Callable[[WarmRequest, Purpose], Awaitable[Sent]]
 class _Errand:
     """A load that is to be made, since when it waits (s), and under what name it is there once only.
 
-    While its `tags` are held by the transaction that wrote them, nothing that is loaded is kept.
+    While its `tags` are held by the transaction that wrote them, nothing that is loaded is kept. It is `signed` with
+    the declared identity when its turn comes: nobody's request waits for that, or fails with it.
     """
 
     request: WarmRequest
@@ -65,6 +66,7 @@ class _Errand:
     account: Account
     since: float
     tags: tuple[str, ...] = ()
+    signed: bool = False
 
     @property
     def name(self) -> tuple[str, int]:
@@ -113,6 +115,10 @@ class Foresight:
         if self._refills is None and self._predictions is None:
             return
         self._loop = asyncio.get_running_loop()
+        self._waiting, self._names = (
+            asyncio.Queue(_MOST_WAITING),
+            set(),
+        )  # those before belong to another loop
         for _ in range(AT_ONCE):
             self._tasks.spawn(self._work(), context=Context())
 
@@ -163,7 +169,7 @@ class Foresight:
         now = self._clock()
         for visit in touched(self._heat.hottest(self._most_hot, now), tags):
             assert visit.again is not None
-            self._offer(self._signed(visit.again), "refilled", self._refills, visit.tags)
+            self._offer(visit.again, "refilled", self._refills, visit.tags, signed=True)
 
     def _signed(self, request: WarmRequest) -> WarmRequest:
         return WarmRequest(
@@ -187,24 +193,29 @@ class Foresight:
             return
         values = route.values(scope, path_params)
         for target, given in self._followings.after(method, route.template, values, self._wall()):
-            headers = visible(scope) if target.scope is Scope.PUBLIC else _as_the_same(scope)
+            public = target.scope is Scope.PUBLIC
+            headers = visible(scope) if public else _as_the_same(scope)
             if headers is None:
                 continue
-            if target.scope is Scope.PUBLIC:
-                headers = {**headers, **self._warm_as()}
             try:
                 path = path_of(target, given)
-            except CachewrightError:  # a parameter of the path is not known
+            except (CachewrightError, UnicodeError):  # a parameter of the path is not known, or is no text
                 continue
             request = WarmRequest(path, headers, scope.get("scheme", "http"), scope.get("root_path", ""))
-            self._offer(request, "predicted", self._predictions)
+            self._offer(request, "predicted", self._predictions, signed=public)
 
     def _offer(
-        self, request: WarmRequest, purpose: Purpose, account: Account, tags: tuple[str, ...] = ()
+        self,
+        request: WarmRequest,
+        purpose: Purpose,
+        account: Account,
+        tags: tuple[str, ...] = (),
+        *,
+        signed: bool,
     ) -> None:
-        """Let a load wait for its turn, unless it waits already or there is no room."""
-        errand = _Errand(request, purpose, account, self._clock(), tags)
-        if errand.name in self._names or self._waiting.full() or self._loop is None:
+        """Let a load wait for its turn, unless it waits already, there is no room, or nobody is there to make it."""
+        errand = _Errand(request, purpose, account, self._clock(), tags, signed)
+        if self._loop is not asyncio.get_running_loop() or errand.name in self._names or self._waiting.full():
             return
         self._names.add(errand.name)
         self._waiting.put_nowait(errand)
@@ -230,7 +241,8 @@ class Foresight:
         now = self._clock()
         if now - errand.since > _FRESH or not errand.account.may(now):
             return
-        sent = await self._ask(errand.request, errand.purpose)
+        request = self._signed(errand.request) if errand.signed else errand.request
+        sent = await self._ask(request, errand.purpose)
         if sent.outcome is None or sent.found:
             errand.account.spared()
         else:

@@ -19,6 +19,9 @@ _HEADER, _COOKIE = "header.", "cookie."
 #: Headers in which clients say what they understand, not who they are, where they are, or what they have.
 _UNDERSTOOD = NEGOTIATED - {*CONDITIONS, "range", "origin"}
 
+#: A request whose path, query and headers are longer is not kept, to be made again.
+_LONGEST = 2048
+
 
 class Onlooker(Protocol):
     """Hears what users ask for."""
@@ -66,10 +69,19 @@ def _is_negotiated(target: Target) -> bool:
 def _again(lookup: Lookup, scope: Mapping[str, Any]) -> WarmRequest | None:
     if scope["method"] != lookup.target.method:
         return None
-    path, query = quote(scope["path"]), scope.get("query_string", b"").decode("latin-1")
-    return WarmRequest(
+    try:
+        path, query = quote(scope["path"]), scope.get("query_string", b"").decode("latin-1")
+    except UnicodeEncodeError:  # some servers put bytes that are no text into paths
+        return None
+    again = WarmRequest(
         f"{path}?{query}" if query else path,
         visible(scope),
         scope.get("scheme", "http"),
         scope.get("root_path", ""),
     )
+    return again if size_of(again) <= _LONGEST else None
+
+
+def size_of(request: WarmRequest) -> int:
+    """How long the texts of a request are that whoever sent it made up."""
+    return len(request.path) + sum(len(value) for value in request.headers.values())
