@@ -309,7 +309,9 @@ def request_page() -> str:
 REQUIREMENTS_INTRODUCTION = """\
 What was asked for, by number, and the decisions where the request contradicts itself (`C…`), each with the tests that
 show it. The tests are those with the mark `@pytest.mark.requirement`, and the cases of checks that name their numbers.
-Where no test shows a thing, or not all of it, it is said what is there instead, or what is missing."""
+Where no test shows a thing, or not all of it, it is said what is there instead, or what is missing.
+That a field is there does not say that a service acts on it: `cachewright check --all` names those that nothing
+executes (CW013)."""
 
 REQUIREMENTS = Path(__file__).parent / "requirements.yml"
 _MARK = "pytest.mark.requirement"

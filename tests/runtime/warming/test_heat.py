@@ -2,6 +2,8 @@
 
 import random
 
+import pytest
+
 from cachewright.runtime.warming.heat import Heat, Hot, Visit, touched
 from cachewright.runtime.warming.warmer import WarmRequest
 
@@ -24,6 +26,7 @@ def test_the_hottest_come_first_with_their_share_of_all_lookups():
     assert keys(heat.hottest(1, 0.0)) == ["a"]
 
 
+@pytest.mark.requirement("#124")
 def test_equally_hot_keys_stand_in_an_order_that_stays():
     heat = Heat()
     for key in ("b", "a", "c"):
