@@ -1,6 +1,7 @@
 """Caches inside of cached routes: what an answer was made of counts for it too."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -12,7 +13,7 @@ from tests.integrations.driving import driven, get, specification
 from tests.integrations.shop import Note, User
 
 import cachewright
-from cachewright import Cache
+from cachewright import BlockingCache, Cache
 
 NAME = select(User.name).where(User.id == 1)
 COUNT = select(func.count(Note.id))
@@ -189,3 +190,38 @@ async def test_an_application_that_asks_itself_is_not_kept_where_it_got_a_cached
         assert await driver.hit("/inner")
         execute(shop, "UPDATE shop_users SET name = 'other' WHERE id = 1")
         assert not await driver.hit("/page")
+
+
+@pytest.mark.parametrize("where", ["thread", "task"])
+async def test_what_reaches_an_answer_by_a_way_that_nobody_sees_keeps_it_from_being_kept(
+    shop, where, valkey_url
+):
+    """A pool of one's own, and a task that was there before the request, know nothing of whom they work for."""
+    spec = specification(of_name())
+    cache = BlockingCache(valkey_url, namespace=spec.spec.namespace, levels=("l1", "l2"))
+    asked: asyncio.Queue[asyncio.Future[Any]] = asyncio.Queue()
+
+    async def work() -> None:
+        while True:
+            answer = await asked.get()
+            answer.set_result(await asyncio.to_thread(cache.get, "name"))
+
+    @shop.app.get("/page")
+    async def page() -> Any:
+        loop = asyncio.get_running_loop()
+        if where == "thread":
+            return await loop.run_in_executor(pool, cache.get, "name")
+        answer = loop.create_future()
+        asked.put_nowait(answer)
+        return await answer
+
+    with ThreadPoolExecutor(1) as pool:
+        worker = asyncio.create_task(work())
+        async with driven(shop.app, spec, redis_url=valkey_url) as driver:
+            for name in ("one", "two"):
+                await asyncio.to_thread(cache.set, "name", name)
+                for _ in range(2):
+                    assert (await driver.get("/page")).json() == name
+            assert driver.refused == ("nested_cache",)
+        worker.cancel()
+        await asyncio.to_thread(cache.close)

@@ -46,7 +46,7 @@ from cachewright.integrations.warmth import Warmth
 from cachewright.integrations.writes import DatabaseEyes
 from cachewright.runtime.agreement import digest_of
 from cachewright.runtime.engine import Engine
-from cachewright.runtime.used import USED, Used, untold
+from cachewright.runtime.used import accounted
 from cachewright.runtime.warming.jobs import jobs_of
 from cachewright.runtime.warming.warmer import Warmer
 from cachewright.spec.document import Document, load_spec
@@ -257,18 +257,8 @@ class Installed:
             if self.cache is None:
                 await app(scope, receive, send)
             else:
-                await self._accounted(self.cache, app, scope, receive, send)
-
-    async def _accounted(
-        self, cache: Engine, app: ASGIApp, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        """Run the application with an eye on the caches in its code; a request inside of another is one of them."""
-        untold()
-        before = USED.set(Used(cache))
-        try:
-            await app(scope, receive, send)
-        finally:
-            USED.reset(before)
+                with accounted(self.cache):
+                    await app(scope, receive, send)
 
     async def _start(self) -> None:
         self._started = True

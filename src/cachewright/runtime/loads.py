@@ -269,8 +269,8 @@ class Loads:
         if used is not None and found.ticket is not None:
             own = {tag: found.ticket.tokens[tag] for tag in call.request.tags}
             used.value(self._engine, own, until)
-        elif used is not None:
-            used.untold = True
+        else:
+            untold()
 
     def _admitted(self, request: LookupRequest, brought: Brought) -> bool:
         if not brought.fill:

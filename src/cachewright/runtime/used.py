@@ -6,7 +6,8 @@ A value that comes out of a cache ran no SQL that could be seen, so that nothing
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -46,17 +47,39 @@ class Used:
 
 
 USED: ContextVar[Used | None] = ContextVar("cachewright_used", default=None)
+#: What is being answered in this process.
+_UNDER_WAY: set[Used] = set()
+
+
+@contextmanager
+def accounted(engine: Engine) -> Iterator[None]:
+    """Note what caches in code give to the answer that is made here; one inside of another is one of them."""
+    outer, used = USED.get(), Used(engine)
+    if outer is not None:
+        outer.untold = True
+    before = USED.set(used)
+    _UNDER_WAY.add(used)
+    try:
+        yield
+    finally:
+        _UNDER_WAY.discard(used)
+        USED.reset(before)
 
 
 def note(engine: Engine, meta: EntryMeta | None) -> None:
     """Note that an entry of `engine` was used."""
     used = USED.get()
-    if used is not None and meta is not None:
+    if used is None:
+        untold()
+    elif meta is not None:
         used.value(engine, meta.tokens, ends_at(meta))  # type: ignore[arg-type]  # of bytes here
 
 
 def untold() -> None:
-    """Note that what is being answered rests on something that nobody can account for."""
+    """Note that what is being answered rests on something that nobody can account for.
+
+    In a thread or a task that no answer is known to come from, that may be any of those under way.
+    """
     used = USED.get()
-    if used is not None:
-        used.untold = True
+    for each in tuple(_UNDER_WAY) if used is None else (used,):
+        each.untold = True
