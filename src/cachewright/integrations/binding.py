@@ -34,6 +34,8 @@ NEGOTIATED = frozenset(
     {"accept", "accept-charset", "accept-encoding", "accept-language", "host", "origin", "range", *CONDITIONS}
 )
 _PRIVATE = (Scope.USER, Scope.TENANT)
+#: Begins the keys of a target whose objects turned out to decide who may have them, although it says otherwise.
+_BY_OBJECT = "@object:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,8 @@ class Binder:
         origin = "" if self._plan.single_host else f"@{escape(origin_of(scope))}:"
         if route.template != target.template:  # code named the target, and may do so on other routes
             origin += f"@{escape(route.template)}:"
+        if target.name in self._by_object:  # others, who know no better yet, are not to find it
+            origin += _BY_OBJECT
         ground = None
         if target.scope in _PRIVATE and not proven and self._beyond_objects(target):
             ground = ground_of(target, {**values, **shown}, values, route.decisive)

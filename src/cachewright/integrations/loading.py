@@ -189,6 +189,10 @@ class Loading:
         if used.until < math.inf:
             self.lifetime = min(used.until - began, math.inf if self.lifetime is None else self.lifetime)
         accepted = self._accepts(answer, learned)
+        if not parts.binder.stands(
+            lookup
+        ):  # a process that still believes in its ground would serve it on that
+            return None
         stored = await parts.cache.fill(
             _with(self.turn.found.ticket, used),
             payload,
