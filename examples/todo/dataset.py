@@ -11,7 +11,7 @@ TENANTS = ("acme", "birch", "cobalt", "delta", "ember", "fjord", "grove", "harbo
 TENANT_WEIGHTS = (24, 20, 15, 12, 10, 8, 6, 5)
 PROJECTS_PER_TENANT = 10
 USERS = 400
-TASKS_OF_DAILY_USERS = (350, 600)
+TASKS_OF_DAILY_USERS = (500, 800)
 TASKS_OF_OCCASIONAL_USERS = (10, 60)
 
 # One account in five works in the application every day; the others drop in now and then.
