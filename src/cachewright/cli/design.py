@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cachewright.cli.options import AsJson
+from cachewright.cli.options import AsJson, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,15 +89,7 @@ def design(
             "--now", help="The time of the design, for equal outputs (ISO 8601, with a zone).", metavar="TIME"
         ),
     ] = None,
-    most: Annotated[
-        int,
-        typer.Option(
-            "--sample",
-            help="Of more reading requests than this some stand for the others; 0 keeps all.",
-            metavar="REQUESTS",
-            min=0,
-        ),
-    ] = 20_000,
+    most: Sample = 20_000,
     memory: Annotated[
         str | None,
         typer.Option(

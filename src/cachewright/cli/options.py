@@ -39,6 +39,15 @@ Host = Annotated[str, typer.Option("--host", help="Address to listen on.")]
 Port = Annotated[int, typer.Option("--port", help="Port to listen on; 0 takes a free one.", min=0, max=65535)]
 Factory = Annotated[bool, typer.Option("--factory", help="APP is a function that returns the application.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON on stdout.")]
+Sample = Annotated[
+    int,
+    typer.Option(
+        "--sample",
+        help="Of more reading requests than this some stand for the others; 0 keeps all.",
+        metavar="REQUESTS",
+        min=0,
+    ),
+]
 ServerArguments = Annotated[
     list[str] | None,
     typer.Argument(

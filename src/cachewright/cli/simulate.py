@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cachewright.cli.options import AsJson, Spec
+from cachewright.cli.options import AsJson, Sample, Spec
 
 EXAMPLE = 'cachewright simulate caching.yaml --trace traffic.trace --require "wrong_answers=0,hit_rate>0.6"'
 
@@ -66,15 +66,7 @@ def simulate(
             metavar="redis-down=60s[@5m]",
         ),
     ] = None,
-    most: Annotated[
-        int,
-        typer.Option(
-            "--sample",
-            help="Of more reading requests than this some stand for the others; 0 keeps all.",
-            metavar="REQUESTS",
-            min=0,
-        ),
-    ] = 100_000,
+    most: Sample = 100_000,
     as_json: AsJson = False,
 ) -> None:
     """Replay a recording against SPEC: hit rates, times, database work, and answers that would be wrong."""
