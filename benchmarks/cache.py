@@ -198,7 +198,7 @@ async def sweep(_: int) -> None:
             gc.collect()
             gc.disable()
             held = cache.engine.memory
-            longest[what] = await _longest_stall(lambda held=held: len(held) == 0)  # type: ignore[misc]
+            longest[what] = await _longest_stall(lambda held=held: len(held) == 0)
             assert (len(held) == 0) == (ttl < 1)
             gc.enable()
     async with Cache(namespace="bench"):

@@ -16,6 +16,7 @@ from cachewright.evidence.recording import Recording, clock_of_this_boot
 from cachewright.evidence.tracemerge import gather_parts, merge_traces
 from cachewright.evidence.tracereader import read_trace
 
+UNWRITABLE = b"SELECT 1"  # no text: the writer cannot take it in
 INSERT = "INSERT INTO items (id, owner) VALUES (?, ?)"
 
 
@@ -234,10 +235,10 @@ async def test_a_full_file_that_nothing_follows_is_the_last(tmp_path):
 async def test_what_was_dropped_is_counted_once_over_all_files(tmp_path):
     recorder = make(tmp_path / "a.trace", rotate=1)
     await one_request(recorder, 1)
-    recorder.executed(statement(sql=None), Transaction(0, 0), None)
+    recorder.executed(statement(sql=UNWRITABLE), Transaction(0, 0), None)
     time.sleep(0.6)
     await one_request(recorder, 2)
-    recorder.executed(statement(sql=None), Transaction(0, 0), None)
+    recorder.executed(statement(sql=UNWRITABLE), Transaction(0, 0), None)
     recorder.close()
     assert len(files(tmp_path / "a.trace")) > 1
     assert read_trace(tmp_path / "a.trace").dropped == 2

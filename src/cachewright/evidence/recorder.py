@@ -177,7 +177,7 @@ class Recorder:
                 opened.held.append(event)
                 return
             opened.kept = True
-        text = len(event.sql or "") if isinstance(event, Ran) else 0  # a short one is most likely kept anyhow
+        text = len(event.sql) if isinstance(event, Ran) else 0  # a short one is most likely kept anyhow
         self._writer.put(event, text if text > _LONGEST_WAITING else 0)
 
     def _opened(self, context: RequestContext) -> _Open:
