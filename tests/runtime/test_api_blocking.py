@@ -199,6 +199,9 @@ def left_open() -> Iterator[None]:
         gc.collect()
 
 
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # the collector may come while the test still runs
 @pytest.mark.usefixtures("left_open")
 def test_a_loop_that_ends_while_others_use_its_cache_fails_and_hangs_nobody(namespace, valkey_url):
     cache = Cache(valkey_url, namespace=namespace, settings=CALM)
